@@ -1,0 +1,92 @@
+"""Runs any sentence-transformers v6 model (dense, sparse, multi-vector) through its own methods, in torch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from isometry.encoders.fingerprints import effective_prompts
+from isometry.encoders.tokens import PseudoTokens, Tokens
+from isometry.vectors import as_dense, as_multi, as_sparse
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from isometry.encoders.base import Kind, Role
+    from isometry.vectors import Vectors
+
+KINDS: dict[str, Kind] = {"SentenceTransformer": "dense", "SparseEncoder": "sparse", "MultiVectorEncoder": "multi"}
+UNBOUNDED = 1 << 20
+
+
+class SentenceTransformersRunner:
+    """Calls ``encode_query`` and ``encode_document`` of a sentence-transformers model on prepared batches.
+
+    Parameters
+    ----------
+    model : SentenceTransformer, SparseEncoder or MultiVectorEncoder
+        Not changed.
+    bfloat16 : bool
+        Whether to compute matrix products in bfloat16 (`torch.autocast`); weights and results stay float32.
+    """
+
+    def __init__(self, model: Any, *, bfloat16: bool = False) -> None:
+        self._model = model
+        self._bfloat16 = bfloat16
+        self.kind = kind_of(model)
+        self.dim = int(model.get_embedding_dimension())
+        length = model.max_seq_length
+        self.max_tokens = int(length) if length is not None and length < UNBOUNDED else UNBOUNDED
+        self.engine = f"torch {'bfloat16' if bfloat16 else 'float32'} ({model.device.type})"
+        backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+        self.tokens = (
+            Tokens(backend.to_str(), self.max_tokens) if hasattr(backend, "to_str") else PseudoTokens(self.max_tokens)
+        )
+        self.document_prompt = effective_prompts(model.prompts)["document"]
+
+    def prepare(self, texts: list[str], role: Role) -> tuple[list[str], NDArray[np.int64]]:
+        """Return the texts, cut where the model would stop reading, and their lengths estimated from characters."""
+        heads = [self.tokens.head(text) for text in texts]
+        lengths = np.fromiter((min(self.max_tokens, 2 + len(head) // 4) for head in heads), np.int64, len(heads))
+        return heads, lengths
+
+    def run(self, items: list[str], role: Role) -> Vectors:
+        """Encode one batch."""
+        encode = self._model.encode_query if role == "query" else self._model.encode_document
+        options = {"convert_to_tensor": True} if self.kind == "sparse" else {"convert_to_numpy": True}
+        with self._precision():
+            out = encode(items, batch_size=len(items), show_progress_bar=False, **options)
+        if self.kind == "sparse":
+            return as_sparse(_csr(out), dim=self.dim, name="the model's output")
+        return (as_dense if self.kind == "dense" else as_multi)(out, dim=self.dim, name="the model's output")
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if not self._bfloat16:
+            return nullcontext()
+        import torch
+
+        return cast("AbstractContextManager[Any]", torch.autocast(self._model.device.type, dtype=torch.bfloat16))
+
+
+def kind_of(model: Any) -> Kind:
+    """Return the kind of vectors that a sentence-transformers model makes."""
+    return next(KINDS[base.__name__] for base in type(model).__mro__ if base.__name__ in KINDS)
+
+
+def is_sentence_transformers(model: Any) -> bool:
+    """Whether `model` is one of sentence-transformers' three embedding classes; answers without importing it."""
+    return any(
+        base.__name__ in KINDS and base.__module__.startswith("sentence_transformers.") for base in type(model).__mro__
+    )
+
+
+def _csr(tensor: Any) -> Any:
+    from scipy.sparse import coo_array
+
+    tensor = tensor.coalesce().cpu()
+    rows, columns = tensor.indices().numpy()
+    return coo_array((tensor.values().float().numpy(), (rows, columns)), shape=tuple(tensor.shape)).tocsr()

@@ -1,0 +1,156 @@
+"""The one encoder class: checks, deduplicates, batches and reassembles around any runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from isometry.encoders.batching import distinct, plan
+from isometry.errors import InvalidInput
+from isometry.vectors import MultiVectors, concat, take
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from isometry.encoders.base import Fingerprint, Kind, Progress, Role
+    from isometry.encoders.tokens import PseudoTokens, Tokens
+    from isometry.vectors import Vectors
+
+TOKENS_PER_BATCH = 4096
+WINDOW = 8192
+
+
+class Runner(Protocol):
+    """What differs between models and engines: how a text is prepared, and how a batch is run."""
+
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def max_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def engine(self) -> str: ...  # noqa: D102
+    @property
+    def tokens(self) -> Tokens | PseudoTokens: ...  # noqa: D102
+    @property
+    def document_prompt(self) -> str: ...  # noqa: D102
+
+    def prepare(self, texts: list[str], role: Role) -> tuple[list[Any], NDArray[np.int64]]:
+        """Return each text as `run` takes it, and its length in tokens (an estimate will do)."""
+
+    def run(self, items: list[Any], role: Role) -> Vectors:
+        """Return the vectors of one batch, row for row."""
+
+
+class TextEncoder:
+    """An `Encoder` over a runner; made by `load_encoder`.
+
+    Every text is encoded once per call however often it occurs, in batches of similar length. The result does not
+    depend on the order of the texts beyond floating-point rounding (about 1e-6 in float32, 1e-2 relative in bfloat16).
+
+    Parameters
+    ----------
+    runner : Runner
+        Prepares and runs batches.
+    fingerprint : Fingerprint
+        Identity of the space.
+
+    Attributes
+    ----------
+    tokens : Tokens or PseudoTokens
+        Counts and cuts tokens as the model does.
+    passage_tokens : int
+        Tokens of a document's own text that fit, special tokens and prompt taken off.
+    """
+
+    def __init__(self, runner: Runner, fingerprint: Fingerprint) -> None:
+        self._runner = runner
+        self.kind = runner.kind
+        self.dim = runner.dim
+        self.max_tokens = runner.max_tokens
+        self.fingerprint = fingerprint
+        self.tokens = runner.tokens
+        prompt_tokens = len(self.tokens.offsets(runner.document_prompt))
+        self.passage_tokens = max(1, self.max_tokens - self.tokens.special_tokens - prompt_tokens)
+
+    @property
+    def engine(self) -> str:
+        """What computes the vectors, for reports: for example ``"openvino bfloat16"``."""
+        return self._runner.engine
+
+    def encode_query(self, texts: list[str], *, progress: Progress | None = None) -> Vectors:
+        """Return the vectors of queries.
+
+        Parameters
+        ----------
+        texts : list of str
+            Any length, any Unicode; empty strings are allowed. What exceeds `max_tokens` is cut off.
+        progress : callable, optional
+            Called as ``progress(done, total, "texts")`` after each batch; both count the different texts.
+
+        Returns
+        -------
+        vectors
+            One row per text: ``(n, dim)`` float32, CSR array or `MultiVectors`, finite.
+
+        Raises
+        ------
+        InvalidInput
+            A single string, an item that is not a string, or a model that answered with NaN or infinity.
+        """
+        return self._encode(texts, "query", progress)
+
+    def encode_document(self, texts: list[str], *, progress: Progress | None = None) -> Vectors:
+        """Return the vectors of documents; parameters, result and errors as for `encode_query`."""
+        return self._encode(texts, "document", progress)
+
+    def _encode(self, texts: list[str], role: Role, progress: Progress | None) -> Vectors:
+        texts = check_texts(texts)
+        if not texts:
+            return empty(self.kind, self.dim)
+        unique, inverse = distinct(texts)
+        done, windows = 0, []
+        for start in range(0, len(unique), WINDOW):
+            items, lengths = self._runner.prepare(unique[start : start + WINDOW], role)
+            batches, parts = [], []
+            for rows in plan(lengths, TOKENS_PER_BATCH):
+                parts.append(self._runner.run([items[row] for row in rows], role))
+                batches.append(rows)
+                done += len(rows)
+                if progress is not None:
+                    progress(done, len(unique), "texts")
+            windows.append(take(concat(parts), np.argsort(np.concatenate(batches))))
+        vectors = windows[0] if len(windows) == 1 else concat(windows)
+        return vectors if len(unique) == len(texts) else take(vectors, inverse)
+
+    def __repr__(self) -> str:
+        return f"TextEncoder({self.fingerprint}, {self.kind}, dim={self.dim}, engine={self.engine!r})"
+
+
+def check_texts(texts: Any) -> list[str]:
+    """Return `texts` as a list of str, or raise `InvalidInput` naming the first item that is not one: O(n)."""
+    if isinstance(texts, str):
+        raise InvalidInput(f"texts is the single string {texts[:60]!r}; expected a list of strings: pass [text]")
+    try:
+        texts = list(texts)
+    except TypeError:
+        raise InvalidInput(f"texts is of type {type(texts).__name__}; expected a list of strings") from None
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(
+                f"texts[{position}] is {text!r:.80} of type {type(text).__name__}; expected a string: "
+                "turn missing values into '' or leave them out"
+            )
+    return texts
+
+
+def empty(kind: Kind, dim: int) -> Vectors:
+    """Return zero rows in the shape of `kind`."""
+    if kind == "sparse":
+        from scipy.sparse import csr_array
+
+        return csr_array((0, dim), dtype=np.float32)
+    nothing = np.zeros((0, dim), np.float32)
+    return nothing if kind == "dense" else MultiVectors(nothing, [0])

@@ -1,0 +1,131 @@
+"""Commands that put numbers on things: evaluate, systems, reproduce."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isometry.cli.options import AsJson, CollectionPath, Mode, split_names
+from isometry.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from isometry.collections import Collection
+
+
+class Size(StrEnum):
+    """How much of a paper's experiment to run."""
+
+    SMALL = "small"
+    FULL = "full"
+
+
+def evaluate(
+    collection: CollectionPath,
+    queries: Annotated[Path, typer.Option("--queries", metavar="FILE", help="Queries: .jsonl[.gz] with id and text.")],
+    qrels: Annotated[Path, typer.Option("--qrels", metavar="FILE", help="Judgements: query, document, grade in .tsv.")],
+    modes: Annotated[
+        list[Mode] | None,
+        typer.Option(
+            "--mode", help="Way to search; repeat it to compare several with the first. Default: all there are."
+        ),
+    ] = None,
+    measures: Annotated[
+        str, typer.Option("--measures", metavar="NAMES", help="Measures in ir-measures' spelling.")
+    ] = "nDCG@10,R@100,RR@10,AP",
+    k: Annotated[int, typer.Option("-k", min=1, help="Results per query that are judged.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Measure search quality against relevance judgements, with 95 % intervals.
+
+    With several modes the difference of each to the first one is given too, over the same queries.
+    """
+    import isometry as iso
+    from isometry.evaluation import measure, read_qrels, read_queries
+
+    names = split_names(measures)
+    texts, _ = read_queries(queries)
+    judged, _ = read_qrels(qrels)
+    with iso.open(collection) as opened:
+        runs = {mode: _run(opened, texts, judged, mode, k) for mode in modes or _available(opened)}
+    measured = {mode: measure(run, judged, names) for mode, run in runs.items()}
+    first, *others = measured
+    differences = {mode: {name: measured[mode].difference(measured[first], name) for name in names} for mode in others}
+    if as_json:
+        print_json(
+            {
+                "collection": collection,
+                "queries": len(judged),
+                "k": k,
+                "modes": {mode: found.to_dict() for mode, found in measured.items()},
+                "difference_to": first if others else None,
+                "differences": {
+                    mode: {name: difference.to_dict() for name, difference in found.items()}
+                    for mode, found in differences.items()
+                },
+            }
+        )
+        return
+    rows = [[mode, *(str(found[name]) for name in names)] for mode, found in measured.items()]
+    rows += [
+        [f"{mode} - {first}", *(str(difference) for difference in found.values())]
+        for mode, found in differences.items()
+    ]
+    title = f"{len(judged):,} judged queries, mean and 95 % interval"
+    print_table({"mode": "left", **dict.fromkeys(names, "wrap")}, rows, title=title)
+
+
+def _available(collection: Collection) -> list[Mode]:
+    return [Mode.DENSE, Mode.LEXICAL, Mode.HYBRID] if collection.encoder else [Mode.LEXICAL]
+
+
+def _run(collection: Collection, texts: dict[str, str], judged: Any, mode: Mode, k: int) -> dict[str, dict[str, float]]:
+    """Search every judged query and return the scores by query and document."""
+    ids = [query for query in judged if query in texts]
+    if len(ids) < len(judged):
+        note(f"{len(judged) - len(ids):,} judged queries have no text and count as unanswered.")
+    found = collection.search([texts[query] for query in ids], k, mode=mode.value)
+    return {
+        query: dict(zip(hits.ids, hits.scores.tolist(), strict=True)) for query, hits in zip(ids, found, strict=True)
+    }
+
+
+def systems(as_json: AsJson = False) -> None:
+    """List the research systems and what works of them."""
+    from isometry.systems import all_systems
+
+    found = all_systems()
+    if as_json:
+        print_json([system.to_dict() for system in found])
+        return
+    print_table(
+        {"name": "left", "state": "left", "title": "wrap", "claim": "wrap"},
+        ([system.name, system.state, system.title, system.claim] for system in found),
+    )
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A system, as listed by: isometry systems.")],
+    size: Annotated[
+        Size, typer.Option("--size", help="small: minutes on a laptop. full: as in the paper.")
+    ] = Size.SMALL,
+    data: Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Where the data sets are.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")] = 0,
+    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Also write the result as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure again what a paper claims, next to its baselines."""
+    from isometry.systems import get_system
+
+    result = get_system(name).reproduce(size=size.value, data=data, seed=seed)
+    if save:
+        result.save(save)
+        note(f"The result is in {save}.")
+    if as_json:
+        print_json(result.to_dict())
+        return
+    from rich.console import Console
+
+    Console().print(result)

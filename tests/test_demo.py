@@ -13,23 +13,8 @@ import pytest
 from isometry import demo
 from isometry.errors import InvalidInput
 
-FIELDS = set(
-    [
-        "id",
-        "title",
-        "text",
-        "kind",
-        "module",
-        "package",
-        "origin",
-        "signature",
-        "lines",
-        "raises",
-        "is_async",
-        "deprecated",
-    ]
-)
-
+FIELDS = {"id", "title", "text", "kind", "module", "package", "origin", "signature", "lines", "raises"}
+FIELDS |= {"is_async", "deprecated"}
 
 GATHER = """
 import json, sys

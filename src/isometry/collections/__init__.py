@@ -1,0 +1,18 @@
+"""Collections: documents, attributes and vectors in one durable, searchable folder."""
+
+from isometry.collections.collection import Collection, create, open
+from isometry.collections.hits import Hit, Hits
+from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
+
+__all__ = [
+    "AddReport",
+    "BuildReport",
+    "Collection",
+    "Hit",
+    "Hits",
+    "OptimizeReport",
+    "Stats",
+    "VerifyReport",
+    "create",
+    "open",
+]

@@ -1,0 +1,119 @@
+"""What a collection knows about itself: a small JSON file that is replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from isometry.errors import Damaged, InvalidInput, NewerFormat, NotFound
+from isometry.indexes import METRICS
+from isometry.storage import atomic_write_json, read_json
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest"]
+
+MANIFEST = "collection.json"
+KIND = "isometry-collection"
+FORMAT_VERSION = 1
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The settings of a collection and which segment serves it.
+
+    Attributes
+    ----------
+    uuid : str
+        Identity of the collection, kept for life.
+    created : str
+        ISO 8601 time in UTC.
+    metric : str
+        ``"cosine"``, ``"dot"`` or ``"l2"``.
+    dim : int or None
+        Dimensions of the vectors; None while no vector is known, or for good when there is no vector at all.
+    encoder : dict or None
+        Reference (a name or path that loads again, or None) and fingerprint of the encoder; None for own vectors.
+    id_field, text_fields : str, list of str
+        Which fields of the input hold the id and the text.
+    passages : bool
+        Whether texts longer than the encoder reads are split into passages.
+    segment : str or None
+        Folder name of the index in use, below ``indexes``.
+    """
+
+    uuid: str
+    created: str
+    metric: str
+    dim: int | None
+    encoder: dict[str, Any] | None
+    id_field: str
+    text_fields: tuple[str, ...]
+    passages: bool
+    segment: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Replace the manifest in `folder` atomically."""
+        atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(self)})
+
+    def with_segment(self, segment: str | None) -> Manifest:
+        """Return a copy that points to another segment."""
+        return replace(self, segment=segment)
+
+    def with_dim(self, dim: int) -> Manifest:
+        """Return a copy with the number of dimensions, learnt from the first vectors."""
+        return replace(self, dim=dim)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check the manifest in `folder`.
+
+        Raises
+        ------
+        NotFound
+            No such folder, or a folder that is not a collection.
+        NewerFormat
+            Written by a newer isometry.
+        Damaged
+            Anything else that is not as `write` leaves it.
+        """
+        path = folder / MANIFEST
+        if not folder.is_dir():
+            raise NotFound(f"there is no collection at {folder}: no such folder; make one with isometry.create(...)")
+        if not path.is_file():
+            raise NotFound(f"{folder} is not a collection: it has no {MANIFEST}; make one with isometry.create(...)")
+        data = read_json(path, max_bytes=_MAX_BYTES)
+        if not isinstance(data, dict) or data.get("kind") != KIND:
+            raise Damaged(f"{path} does not describe a collection; expected kind {KIND!r}")
+        version = data.get("format_version")
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise Damaged(f"{path} has format_version {version!r}; expected a positive integer")
+        if version > FORMAT_VERSION:
+            raise NewerFormat(
+                f"{folder} has format version {version}, this isometry reads up to {FORMAT_VERSION}; "
+                "upgrade with: pip install -U isometry"
+            )
+        try:
+            return _checked(cls(**{field.name: data[field.name] for field in fields(cls)}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    def expect(condition: bool, name: str) -> None:
+        if not condition:
+            raise InvalidInput(f"{name} is {getattr(manifest, name)!r}")
+
+    expect(isinstance(manifest.uuid, str), "uuid")
+    expect(isinstance(manifest.created, str), "created")
+    expect(manifest.metric in METRICS, "metric")
+    dim = manifest.dim
+    expect(dim is None or (isinstance(dim, int) and not isinstance(dim, bool) and 0 < dim <= 1 << 20), "dim")
+    expect(manifest.encoder is None or isinstance(manifest.encoder, dict), "encoder")
+    expect(isinstance(manifest.id_field, str), "id_field")
+    names = manifest.text_fields
+    expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), "text_fields")
+    expect(isinstance(manifest.passages, bool), "passages")
+    segment = manifest.segment
+    expect(segment is None or (isinstance(segment, str) and segment.isalnum()), "segment")
+    return replace(manifest, text_fields=tuple(names))

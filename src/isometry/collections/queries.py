@@ -1,0 +1,71 @@
+"""What a user may pass as a query, brought into one shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isometry.errors import InvalidInput
+from isometry.vectors import as_dense
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Queries", "as_queries"]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """A batch of queries: texts or vectors, never both.
+
+    Attributes
+    ----------
+    texts : list of str or None
+    vectors : (nq, d) float32 or None
+    single : bool
+        One query was passed on its own, so one answer is expected rather than a list.
+    """
+
+    texts: list[str] | None
+    vectors: NDArray[np.float32] | None
+    single: bool
+
+    def __len__(self) -> int:
+        return len(self.texts) if self.texts is not None else len(self.vectors if self.vectors is not None else ())
+
+
+def as_queries(query: Any) -> Queries:
+    """Read a text, a vector, or a list of either.
+
+    Raises
+    ------
+    InvalidInput
+        Anything else; an empty text; vectors with NaN, infinity or more than two axes.
+    """
+    if isinstance(query, str):
+        return Queries(_check_texts([query]), None, single=True)
+    if isinstance(query, list | tuple) and query and isinstance(query[0], str):
+        return Queries(_check_texts(list(query)), None, single=False)
+    if isinstance(query, list | tuple) and not query:
+        return Queries([], None, single=False)
+    try:
+        array = np.asarray(query)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+        raise InvalidInput(
+            f"the query is {type(query).__name__} {query!r:.60}; expected a text, a vector, or a list of them"
+        )
+    single = array.ndim == 1
+    return Queries(None, as_dense(array[None] if single else array, name="query"), single)
+
+
+def _check_texts(texts: list[Any]) -> list[str]:
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"query {place} is {type(text).__name__} among texts; expected all texts or all vectors")
+        if not text.strip():
+            raise InvalidInput(f"query {place} is empty; expected some words to search for")
+    return texts

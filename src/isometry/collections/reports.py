@@ -1,0 +1,166 @@
+"""What the collection says it did: small frozen records that print and turn into JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["AddReport", "BuildReport", "OptimizeReport", "Stats", "VerifyReport"]
+
+
+class _Report:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain Python values."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True)
+class AddReport(_Report):
+    """What `add` or `upsert` stored.
+
+    Attributes
+    ----------
+    added, replaced : int
+        Documents that are new, and documents that took the place of an older one with their id.
+    skipped : int
+        Documents left out because their id was stored already (``on_duplicate="skip"``).
+    bad : int
+        Records that could not be read (``on_error="skip"``).
+    problems : list of (where, why)
+        The first of the bad records.
+    batches : int
+        Atomic commits made.
+    seconds : float
+    """
+
+    added: int = 0
+    replaced: int = 0
+    skipped: int = 0
+    bad: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    batches: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class BuildReport(_Report):
+    """What `build` made, and what it costs.
+
+    Attributes
+    ----------
+    spec : str
+        The index that was built.
+    documents, vectors : int
+    recall : float or None
+        Share of the exact ten nearest neighbours that the index returns, over `recall_queries` sampled vectors;
+        None when there are no vectors.
+    recall_interval : (float, float) or None
+        95 % interval of `recall`.
+    recall_queries : int
+    nbytes : int
+        Bytes of the index on disk.
+    seconds : float
+    """
+
+    spec: str
+    documents: int
+    vectors: int
+    recall: float | None
+    recall_interval: tuple[float, float] | None
+    recall_queries: int
+    nbytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OptimizeReport(_Report):
+    """What `optimize` did.
+
+    Attributes
+    ----------
+    build : BuildReport
+        The index, rebuilt over all documents.
+    fragments_before, fragments_after : int
+        Files that hold the documents.
+    bytes_before, bytes_after : int
+        Size of the collection on disk.
+    seconds : float
+    """
+
+    build: BuildReport
+    fragments_before: int
+    fragments_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class VerifyReport(_Report):
+    """What `verify` found.
+
+    Attributes
+    ----------
+    ok : bool
+        No problem was found.
+    problems : list of str
+        What is wrong, and what to do about it.
+    documents, vectors : int
+        How many were read and checked.
+    bytes_checked : int
+        Bytes of index files whose checksum was compared.
+    seconds : float
+    """
+
+    ok: bool
+    problems: list[str]
+    documents: int
+    vectors: int
+    bytes_checked: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stats(_Report):
+    """A collection in numbers.
+
+    Attributes
+    ----------
+    path : str
+    documents, vectors : int
+    unindexed : int
+        Documents written since the index was built: found by a scan until `optimize`.
+    deleted_in_index : int
+        Documents the index still holds though they are gone; never returned.
+    version : int
+        Version of the table of documents.
+    versions : int
+        Versions that can be opened.
+    spec, metric : str or None, str
+        The index in use.
+    dim : int or None
+    encoder : str or None
+        Fingerprint of the encoder.
+    attributes : dict
+        Name and type of each attribute.
+    fragments : int
+        Files that hold the documents.
+    bytes_documents, bytes_index : int
+        On disk.
+    """
+
+    path: str
+    documents: int
+    vectors: int
+    unindexed: int
+    deleted_in_index: int
+    version: int
+    versions: int
+    spec: str | None
+    metric: str
+    dim: int | None
+    encoder: str | None
+    attributes: dict[str, str]
+    fragments: int
+    bytes_documents: int
+    bytes_index: int

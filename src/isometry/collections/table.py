@@ -1,0 +1,269 @@
+"""The documents of a collection as one Lance table: every write is one atomic, durable commit."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from isometry.errors import Damaged, StorageFull
+from isometry.vectors import MultiVectors, from_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["ID", "SEQ", "SPANS", "VECTORS", "DocumentTable", "internal_fields", "is_internal", "vectors_of"]
+
+ID = "id"
+SEQ = "_seq"
+"""Which write stored this row: never used twice, so that an index can tell rows that are new, replaced or gone."""
+SPANS = "_spans"
+"""Where each passage starts and ends in the document's text, in characters."""
+VECTORS = "_vectors"
+"""One vector per passage."""
+
+_FOLDERS = ("data", "_deletions", "_transactions", "_versions")
+
+
+def internal_fields(dim: int) -> list[pa.Field]:
+    """Return the columns that the collection adds to the user's."""
+    span = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())])
+    return [
+        pa.field(SEQ, pa.int64(), nullable=False),
+        pa.field(SPANS, pa.list_(span)),
+        pa.field(VECTORS, pa.list_(pa.list_(pa.float32(), dim))),
+    ]
+
+
+def is_internal(name: str) -> bool:
+    """Whether a column is the collection's own rather than the user's."""
+    return name.startswith("_")
+
+
+def vectors_of(rows: pa.Table | pa.RecordBatch) -> MultiVectors:
+    """Return the stored vectors of `rows`; a document without any (null) has none."""
+    column = rows[VECTORS]
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    tokens: Any = from_arrow(column.flatten(), name="stored vectors")
+    return MultiVectors(tokens, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+
+class DocumentTable:
+    """One version of the table, and the writes that lead to the next.
+
+    Parameters
+    ----------
+    path : Path
+        The table's folder; it comes into being with the first `append`.
+    version : int, optional
+        Read this version rather than the newest one.
+    """
+
+    def __init__(self, path: Path, version: int | None = None) -> None:
+        self.path = path
+        self._durable: set[str] = set()
+        self._dataset: lance.LanceDataset | None = None
+        if version is not None or (path / "_versions").is_dir():
+            with _storage_errors(path):
+                self._dataset = lance.dataset(path, version=version)
+
+    @property
+    def version(self) -> int:
+        """Number of the version in hand; 0 before the first write."""
+        return self._dataset.version if self._dataset else 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All columns, the internal ones included; no columns before the first write."""
+        return self._dataset.schema if self._dataset else pa.schema([])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the user's columns."""
+        return [name for name in self.schema.names if not is_internal(name)]
+
+    def __len__(self) -> int:
+        return self._dataset.count_rows() if self._dataset else 0
+
+    def newest(self) -> DocumentTable:
+        """Return the newest version on disk (this object when it is that)."""
+        if self._dataset is not None:
+            with _storage_errors(self.path):
+                if self._dataset.latest_version == self._dataset.version:
+                    return self
+        table = DocumentTable(self.path)
+        table._durable = self._durable
+        return table
+
+    def versions(self) -> list[int]:
+        """Return the versions that can still be opened, oldest first."""
+        return [entry["version"] for entry in self._dataset.versions()] if self._dataset else []
+
+    def scan(self, columns: list[str], where: Any = None) -> pa.Table:
+        """Read `columns` of all rows (that match `where`) in storage order: the order that `take` counts in."""
+        if self._dataset is None:
+            return pa.schema([]).empty_table()
+        with _storage_errors(self.path):
+            return self._dataset.to_table(columns=columns, filter=where)
+
+    def batches(self, columns: list[str], batch_rows: int = 4096) -> Iterator[pa.RecordBatch]:
+        """Stream `columns` of all rows in storage order."""
+        if self._dataset is not None:
+            with _storage_errors(self.path):
+                yield from self._dataset.to_batches(columns=columns, batch_size=batch_rows)
+
+    def take(self, offsets: NDArray[np.int64], columns: list[str]) -> pa.Table:
+        """Read the rows at the given offsets in storage order, in the order given."""
+        if self._dataset is None or len(offsets) == 0:
+            known = self.schema
+            return pa.schema([known.field(name) for name in columns if name in known.names]).empty_table()
+        with _storage_errors(self.path):
+            return self._dataset.take(offsets, columns=columns)
+
+    def append(self, rows: pa.Table) -> DocumentTable:
+        """Store `rows` and return the version that has them; the first call creates the table."""
+        with _storage_errors(self.path):
+            if self._dataset is None:
+                lance.write_dataset(rows, self.path, mode="create")
+            else:
+                self._widen(rows.schema)
+                fragments = lance.fragment.write_fragments(rows, self._dataset, mode="append")
+                self._flush()
+                operation = lance.LanceOperation.Append(fragments)
+                lance.LanceDataset.commit(self._dataset, operation, read_version=self._dataset.version)
+        return self._committed()
+
+    def upsert(self, rows: pa.Table) -> tuple[DocumentTable, int]:
+        """Replace the rows whose id is stored, add the others; return the new version and how many were replaced."""
+        if self._dataset is None:
+            return self.append(rows), 0
+        with _storage_errors(self.path):
+            self._widen(rows.schema)
+            merge = self._dataset.merge_insert(ID).when_matched_update_all().when_not_matched_insert_all()
+            transaction, counts = merge.execute_uncommitted(rows)
+            self._flush()
+            lance.LanceDataset.commit(self._dataset, transaction)
+        return self._committed(), int(counts["num_updated_rows"])
+
+    def delete(self, where: Any) -> tuple[DocumentTable, int]:
+        """Delete the rows that match a filter; return the new version and how many went."""
+        if self._dataset is None:
+            return self, 0
+        with _storage_errors(self.path):
+            gone = int(self._dataset.delete(where)["num_deleted_rows"])
+        return self._committed(), gone
+
+    def delete_ids(self, ids: pa.Array) -> tuple[DocumentTable, int]:
+        """Delete the rows with these ids, in one commit; unknown ids are passed over."""
+        if self._dataset is None:
+            return self, 0
+        with _storage_errors(self.path):
+            merge = self._dataset.merge_insert(ID).when_matched_delete()
+            gone = int(merge.execute(pa.table({ID: ids}))["num_deleted_rows"])
+        return self._committed(), gone
+
+    def compact(self) -> DocumentTable:
+        """Join small fragments and drop deleted rows; the order of rows stays."""
+        if self._dataset is None:
+            return self
+        with _storage_errors(self.path):
+            self._dataset.optimize.compact_files(target_rows_per_fragment=1 << 20)
+        return self._committed()
+
+    def forget(self, older_than: timedelta) -> int:
+        """Delete what only versions older than `older_than` need; return the bytes freed."""
+        if self._dataset is None:
+            return 0
+        with _storage_errors(self.path):
+            return int(self._dataset.cleanup_old_versions(older_than).bytes_removed)
+
+    def fragments(self) -> tuple[int, int]:
+        """Return the number of fragments and the number of deleted rows that still take space."""
+        parts = self._dataset.get_fragments() if self._dataset else []
+        return len(parts), sum(part.num_deletions for part in parts)
+
+    def _widen(self, schema: pa.Schema) -> None:
+        assert self._dataset is not None
+        known = set(self._dataset.schema.names)
+        new = [field for field in schema if field.name not in known]
+        if new:
+            self._dataset.add_columns(pa.schema([field.with_nullable(True) for field in new]))
+
+    def _committed(self) -> DocumentTable:
+        self._flush()
+        return self.newest()
+
+    def _flush(self) -> None:
+        for folder in _FOLDERS:
+            try:
+                entries = list(os.scandir(self.path / folder))
+            except FileNotFoundError:
+                continue
+            new = [entry for entry in entries if entry.path not in self._durable and entry.is_file()]
+            for entry in new:
+                _fsync(entry.path)
+                self._durable.add(entry.path)
+            if new:
+                _fsync(str(self.path / folder))
+        _fsync(str(self.path))
+
+
+def _fsync(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException, RuntimeError) as error:
+        text = str(error)
+        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        if getattr(error, "errno", None) in full or any(os.strerror(code) in text for code in full):
+            raise StorageFull(
+                f"{path}: no space left; nothing of this write was stored, what was there before is unharmed; "
+                "free some space and write again"
+            ) from error
+        raise Damaged(f"{path} can't be read or written: {_first_line(text)}") from error
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0].split(", /", 1)[0][:500]
+
+
+def folder_bytes(path: Path) -> int:
+    """Return the bytes of all files below `path`."""
+    return sum(_walk_sizes(str(path)))
+
+
+def _walk_sizes(path: str) -> Iterable[int]:
+    try:
+        entries = list(os.scandir(path))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk_sizes(entry.path)
+        else:
+            try:
+                yield entry.stat(follow_symlinks=False).st_size
+            except FileNotFoundError:
+                continue

@@ -1,0 +1,105 @@
+"""Reading everything back: does a collection hold what it claims to hold?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from isometry.collections.ingest import shown
+from isometry.collections.segment import Segment
+from isometry.collections.table import ID, SEQ, SPANS, VECTORS, DocumentTable, folder_bytes, vectors_of
+from isometry.errors import IsometryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from isometry.collections.manifest import Manifest
+
+__all__ = ["check_collection"]
+
+
+def check_collection(documents: Path, indexes: Path, manifest: Manifest) -> dict[str, Any]:
+    """Read all documents and the index in use; return the fields of a `VerifyReport`.
+
+    Nothing that is damaged stops the check: it becomes a line in ``problems``. O(size of the collection).
+    """
+    problems: list[str] = []
+    counts = {"documents": 0, "vectors": 0}
+    table = segment = None
+    try:
+        table = DocumentTable(documents)
+        problems += _document_problems(table, manifest, counts)
+    except IsometryError as error:
+        problems.append(f"the documents can't be read: {error}")
+    try:
+        if manifest.segment is not None:
+            segment = Segment.open(indexes / manifest.segment, verify=True)
+            if table is not None:
+                problems += _segment_problems(table, segment)
+    except IsometryError as error:
+        problems.append(f"the index can't be used: {error}. Run optimize to build it again")
+    checked = folder_bytes(segment.path) if segment is not None else 0
+    return {"ok": not problems, "problems": problems, **counts, "bytes_checked": checked}
+
+
+def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[str, int]) -> list[str]:
+    problems: list[str] = []
+    if not table.version:
+        return problems
+    keys = table.scan([ID, SEQ])
+    for name in (ID, SEQ):
+        if keys[name].null_count:
+            problems.append(f"{keys[name].null_count} documents have no {name}")
+        repeated = len(keys) - pc.count_distinct(keys[name]).as_py()
+        if repeated:
+            problems.append(f"{repeated} documents share their {name} with another")
+    has_vectors, has_spans = VECTORS in table.schema.names, SPANS in table.schema.names
+    for batch in table.batches(table.schema.names):
+        counts["documents"] += len(batch)
+        if not has_vectors:
+            continue
+        vectors = vectors_of(batch)
+        counts["vectors"] += len(vectors.tokens)
+        if len(vectors.tokens) and vectors.dim != manifest.dim:
+            problems.append(f"vectors have {vectors.dim} dimensions; the collection has {manifest.dim}")
+        if has_spans:
+            spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
+            unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))
+            if len(unlike):
+                names = batch[ID].take(unlike).to_pylist()
+                problems.append(f"documents {shown(names)} have unlike numbers of passages and vectors")
+    if counts["documents"] != len(keys):
+        problems.append(f"{counts['documents']} documents were read, {len(keys)} have keys")
+    return problems
+
+
+def _segment_problems(table: DocumentTable, segment: Segment) -> list[str]:
+    """Compare the index with the documents it says it holds; those deleted since then are not looked at."""
+    problems: list[str] = []
+    for name, values in (("seq", segment.seq), ("starts", segment.starts)):
+        if (np.diff(values) < (1 if name == "seq" else 0)).any():
+            problems.append(f"the index has its {name} out of order; run optimize to build it again")
+    if problems or not table.version:
+        return problems
+    keys = table.scan([ID, SEQ])
+    seq: NDArray[np.int64] = keys[SEQ].to_numpy()
+    place = np.searchsorted(segment.seq, seq)
+    inside = place < len(segment)
+    inside[inside] = segment.seq[place[inside]] == seq[inside]
+    stored = keys[ID].filter(inside).to_pylist()
+    unlike = [name for name, row in zip(stored, place[inside].tolist(), strict=True) if segment.id(row) != name]
+    if unlike:
+        problems.append(f"the index has other ids than the documents {shown(unlike)}; run optimize to build it again")
+    if segment.version == table.version and inside.sum() != len(segment):
+        problems.append(f"the index holds {len(segment)} documents of which {inside.sum()} are there")
+    if VECTORS in table.schema.names:
+        lengths = np.concatenate(
+            [np.zeros(0, np.int64), *(vectors_of(batch).lengths for batch in table.batches([VECTORS]))]
+        )
+        if not np.array_equal(np.diff(segment.starts)[place[inside]], lengths[inside]):
+            problems.append("the index has other numbers of vectors than the documents; run optimize to build it again")
+    return problems

@@ -51,7 +51,8 @@ clean: ## Remove what the targets made
 # torch goes first, by its pinned version: resolved together with the rest, pip may pick a build of several gigabytes.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"isometry needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Name another one: make <target> PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV); this takes a minute or two, once."
+	@$(PYTHON) -m venv $(VENV)
 
 $(DEMO): $(INPUTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch

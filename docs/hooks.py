@@ -14,7 +14,8 @@ from isometry.cli import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-ROOMS = [name for name in public_names if (ROOT / "src" / "isometry" / name).is_dir()] + ["errors", "vectors"]
+PACKAGE = ROOT / "src" / "isometry"
+ROOMS = [name for name in public_names if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()]
 COMMANDS_GO_HERE = "<!-- commands -->"
 
 

@@ -60,7 +60,7 @@ def commands_as_markdown() -> str:
         parts.append(f"### {name}\n\n`isometry {name} {words}`".rstrip("` ") + "`\n")
         parts.append(f"{command.help}\n")
         rows = [(_argument(each), each.help or "", "") for each in arguments]
-        rows += [(", ".join(each.opts), each.help or "", _default(each)) for each in options]
+        rows += [(_option(each), each.help or "", _default(each)) for each in options]
         parts.append("| | | default |\n|---|---|---|")
         parts += [f"| `{name}` | {what} | {default} |" for name, what, default in rows]
         parts.append("")
@@ -68,8 +68,13 @@ def commands_as_markdown() -> str:
 
 
 def _argument(argument: Any) -> str:
-    name = argument.metavar or argument.name.upper()
-    return name + ("..." if argument.nargs == -1 else "")
+    name = (argument.metavar or argument.name.upper()) + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _option(option: Any) -> str:
+    names = ", ".join(option.opts)
+    return f"{names} {option.metavar or ''}".strip().replace("|", "\\|")
 
 
 def _default(option: Any) -> str:

@@ -215,6 +215,13 @@ def test_what_search_refuses_is_explained_in_one_paragraph(news, words, expected
     assert result.stderr.count("\n") == 1
 
 
+def test_the_modes_offered_are_those_of_the_library():
+    from isometry.cli.options import Mode
+    from isometry.collections.collection import MODES
+
+    assert tuple(Mode) == MODES
+
+
 def test_no_hit_is_not_an_error(news):
     result = isometry("search", news, "zeppelin")
     assert (result.exit_code, result.stdout) == (0, "")

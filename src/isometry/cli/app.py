@@ -23,6 +23,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _paragraphs(docstring: str) -> str:
+    """Return a docstring with one line per paragraph, so that help fits any width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
+
+
 for panel, commands in {
     "Start": (tour.demo, writing.index, reading.search),
     "Change a collection": (writing.add, writing.delete, writing.build, writing.optimize),
@@ -30,7 +36,7 @@ for panel, commands in {
     "Research": (measuring.systems, measuring.reproduce),
 }.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel, help=_paragraphs(command.__doc__ or ""))(command)
 
 
 def _print_version(wanted: bool) -> None:

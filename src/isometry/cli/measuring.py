@@ -29,13 +29,15 @@ def evaluate(
     modes: Annotated[
         list[Mode] | None,
         typer.Option(
-            "--mode", help="Way to search; repeat it to compare several with the first. Default: all there are."
+            "--mode",
+            metavar="|".join(Mode),
+            help="Way to search; repeat it to compare several with the first. Default: all there are.",
         ),
     ] = None,
     measures: Annotated[
         str, typer.Option("--measures", metavar="NAMES", help="Measures in ir-measures' spelling.")
     ] = "nDCG@10,R@100,RR@10,AP",
-    k: Annotated[int, typer.Option("-k", min=1, help="Results per query that are judged.")] = 100,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Results per query that are judged.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Measure search quality against relevance judgements, with 95 % intervals.
@@ -109,10 +111,10 @@ def systems(as_json: AsJson = False) -> None:
 def reproduce(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A system, as listed by: isometry systems.")],
     size: Annotated[
-        Size, typer.Option("--size", help="small: minutes on a laptop. full: as in the paper.")
+        Size, typer.Option("--size", metavar="|".join(Size), help="small: minutes on a laptop. full: as in the paper.")
     ] = Size.SMALL,
     data: Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Where the data sets are.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same result.")] = 0,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Also write the result as JSON.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -22,11 +22,17 @@ Where = Annotated[
     ),
 ]
 BatchRows = Annotated[
-    int, typer.Option("--batch-rows", min=1, help="Records per commit: what is lost at most when the power goes.")
+    int,
+    typer.Option(
+        "--batch-rows", metavar="N", min=1, help="Records per commit: what is lost at most when the power goes."
+    ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads to search with. Default: all cores.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, help="Threads to search with. Default: all cores.")
+]
 Effort = Annotated[
-    int | None, typer.Option("--effort", min=1, help="How hard an approximate index works. Default: as it was built.")
+    int | None,
+    typer.Option("--effort", metavar="N", min=1, help="How hard an approximate index works. Default: as it was built."),
 ]
 
 
@@ -42,18 +48,24 @@ class Mode(StrEnum):
 
     DENSE = "dense"
     LEXICAL = "lexical"
-    SPARSE = "sparse"
-    MULTI = "multi"
     HYBRID = "hybrid"
 
 
 SkipBad = Annotated[
     OnError,
-    typer.Option("--on-error", help="A record that can't be read stops the command, or is skipped and counted."),
+    typer.Option(
+        "--on-error",
+        metavar="|".join(OnError),
+        help="A record that can't be read stops the command, or is skipped and counted.",
+    ),
 ]
 SearchMode = Annotated[
     Mode | None,
-    typer.Option("--mode", help="Way to search. Default: the best one that the collection is equipped for."),
+    typer.Option(
+        "--mode",
+        metavar="|".join(Mode),
+        help="Way to search. Default: the best one that the collection is equipped for.",
+    ),
 ]
 
 

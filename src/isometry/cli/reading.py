@@ -26,7 +26,7 @@ def search(
     queries: Annotated[
         list[str], typer.Argument(metavar="QUERY", help="One or more texts; - reads one query per line of stdin.")
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="Most hits per query.")] = 10,
+    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Most hits per query.")] = 10,
     where: Where = None,
     mode: SearchMode = None,
     effort: Effort = None,

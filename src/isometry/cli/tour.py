@@ -80,7 +80,9 @@ def demo(
             "--to", metavar="COLLECTION", help="Folder to keep the collection in. Default: removed at the end."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=50, max=100_000, help="Most entries to read.")] = 6000,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=50, max=100_000, help="Most entries to read.")
+    ] = 6000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the collection named by --to.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -36,7 +36,9 @@ def index(
             help="Model of sentence-transformers, name or path; none: search by words. Default: all-MiniLM-L6-v2.",
         ),
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="cosine, dot or l2.")] = "cosine",
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="cosine|dot|l2", help="How vectors are compared.")
+    ] = "cosine",
     id_field: Annotated[str, typer.Option("--id", metavar="FIELD", help="Field that holds the id.")] = "id",
     text: Annotated[
         str, typer.Option("--text", metavar="FIELDS", help="Fields that hold the text to search, joined in this order.")

@@ -213,6 +213,11 @@ class Collection:
         return self._manifest.metric
 
     @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Fields whose text, joined by a space, is searched."""
+        return self._manifest.text_fields
+
+    @property
     def dim(self) -> int | None:
         """Dimensions of the vectors; None while there are none."""
         return self._manifest.dim

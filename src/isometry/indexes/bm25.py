@@ -294,7 +294,7 @@ class BM25:
         n_touched = sum(map(len, touched))
         if n_touched * _SPARSE_BELOW < self._n_rows:
             found = np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int32)
-            hits = found[totals[found] > 0]
+            hits: NDArray[np.integer] = found[totals[found] > 0]
         else:
             hits = np.flatnonzero(totals > 0)
         if mask is not None:

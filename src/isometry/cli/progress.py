@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 Report = Callable[[int, int | None, str], None]
 
@@ -43,3 +46,26 @@ def progress() -> Iterator[Report | None]:
             bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
         yield report
+
+
+def for_file(report: Report | None, source: str) -> Report | None:
+    """Return `report` made to name the file, and to know the number of records of a file that has one per line."""
+    if report is None:
+        return None
+    known_total = _count_lines(Path(source))
+
+    def report_with_file(done: int, total: int | None, what: str) -> None:
+        report(done, total or known_total, f"{Path(source).name} {what}")
+
+    return report_with_file
+
+
+def _count_lines(path: Path) -> int | None:
+    """Return the lines of a JSON-lines file (a gigabyte a second, less when compressed); None for other files."""
+    if not {".jsonl", ".ndjson"} & set(path.suffixes[-2:]):
+        return None
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, EOFError, zlib.error):  # the reader will say what is wrong
+        return None

@@ -12,8 +12,8 @@ import typer
 
 from isometry.cli.failures import explained_interrupt
 from isometry.cli.options import AsJson, BatchRows, CollectionPath, OnError, SkipBad, Sources, Where, split_names
-from isometry.cli.output import note, print_json, readable_bytes
-from isometry.cli.progress import progress
+from isometry.cli.output import note, print_json, printable, readable_bytes
+from isometry.cli.progress import Report, for_file, progress
 from isometry.errors import AlreadyExists, NotFound
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def index(
                 collection.close()
                 shutil.rmtree(to, ignore_errors=True)
             raise
-        _print_added(collection, added, built, as_json)
+        _print_added(collection, sources, added, built, as_json)
 
 
 def add(
@@ -121,7 +121,7 @@ def add(
         settings["on_duplicate"] = "skip" if resume else "error"
     with iso.open(collection) as opened, progress() as report:
         added = _ingest(opened, sources, report, upsert=upsert, **settings)
-        _print_added(opened, added, None, as_json)
+        _print_added(opened, sources, added, None, as_json)
 
 
 def _check_exist(sources: list[str]) -> None:
@@ -132,7 +132,7 @@ def _check_exist(sources: list[str]) -> None:
 
 
 def _ingest(
-    collection: Collection, sources: list[str], report: Any, *, upsert: bool = False, **settings: Any
+    collection: Collection, sources: list[str], report: Report | None, *, upsert: bool = False, **settings: Any
 ) -> list[AddReport]:
     write = collection.upsert if upsert else collection.add
 
@@ -143,7 +143,7 @@ def _ingest(
         )
 
     with explained_interrupt(explain):
-        return [write(source, progress=report, **settings) for source in sources]
+        return [write(source, progress=for_file(report, source), **settings) for source in sources]
 
 
 def _resuming_command() -> str:
@@ -154,19 +154,25 @@ def _resuming_command() -> str:
     return shlex.join(words)
 
 
-def _print_added(collection: Collection, reports: list[AddReport], built: BuildReport | None, as_json: bool) -> None:
+def _print_added(
+    collection: Collection, sources: list[str], reports: list[AddReport], built: BuildReport | None, as_json: bool
+) -> None:
     total = {
         name: sum(getattr(report, name) for report in reports)
         for name in ("added", "replaced", "skipped", "bad", "batches", "seconds")
     }
-    problems = [problem for report in reports for problem in report.problems]
+    problems = [
+        {"file": source, "record": place, "problem": reason}
+        for source, report in zip(sources, reports, strict=True)
+        for place, reason in report.problems
+    ]
     if as_json:
         build = built.to_dict() if built else None
         path = str(collection.path)
         print_json({**total, "problems": problems, "documents": len(collection), "path": path, "build": build})
         return
-    for place, reason in problems:
-        note(f"Skipped {place}: {reason}")
+    for skipped in problems:
+        note(printable("Skipped {file}:{record}: {problem}".format(**skipped)))
     written = total["added"] + total["replaced"]
     counts = [f"{total['added']:,} added"]
     counts += [f"{total[name]:,} {name}" for name in ("replaced", "skipped") if total[name]]

@@ -7,7 +7,15 @@ from isometry.estimates import (
     bootstrap_mean,
     recall_against_exact,
 )
-from isometry.evaluation.judged import Corpus, JudgedSet, LoadReport, document_text, load_judged, read_qrels
+from isometry.evaluation.judged import (
+    Corpus,
+    JudgedSet,
+    LoadReport,
+    document_text,
+    load_judged,
+    read_qrels,
+    read_queries,
+)
 from isometry.evaluation.layout import find_splits
 from isometry.evaluation.measures import DEFAULT_MEASURES, Measured, measure, needed_depth, run_from_arrays
 
@@ -27,6 +35,7 @@ __all__ = [
     "measure",
     "needed_depth",
     "read_qrels",
+    "read_queries",
     "recall_against_exact",
     "run_from_arrays",
 ]

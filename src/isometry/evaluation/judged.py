@@ -181,7 +181,7 @@ def load_judged(
     else:
         documents, duplicate_documents = _in_memory(corpus, on_duplicate)
         ids = frozenset(document["id"] for document in documents)
-    queries, duplicate_queries = _read_queries(files.queries, on_duplicate)
+    queries, duplicate_queries = read_queries(files.queries, on_duplicate)
     qrels, repeated = read_qrels(files.qrels)
     unknown_queries = [query for query in qrels if query not in queries]
     unknown_documents = sum(document not in ids for judged in qrels.values() for document in judged)
@@ -304,7 +304,21 @@ class _UniqueIds:
         return False
 
 
-def _read_queries(path: Path, on_duplicate: OnDuplicate) -> tuple[dict[str, str], int]:
+def read_queries(path: Path, on_duplicate: OnDuplicate = "error") -> tuple[dict[str, str], int]:
+    """Read queries; return their texts by id and how many records repeat an earlier id.
+
+    Parameters
+    ----------
+    path : Path
+        JSON lines with ``_id`` (or ``id``) and ``text``, plain or ``.gz``.
+    on_duplicate : {"error", "skip"}
+        "skip" keeps the first query of an id.
+
+    Raises
+    ------
+    NotFound, BadRecord, DuplicateIds, Damaged
+        No such file; a line that is no query (named with its number); an id that occurs twice; broken gzip data.
+    """
     queries: dict[str, str] = {}
     ids = _UniqueIds(path, "query", on_duplicate)
     for number, record in read_json_lines(path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from isometry.encoders.fingerprints import effective_prompts
+from isometry.encoders.resolving import KINDS
 from isometry.encoders.tokens import PseudoTokens, Tokens
 from isometry.vectors import as_dense, as_multi, as_sparse
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from isometry.encoders.base import Kind, Role
     from isometry.vectors import Vectors
 
-KINDS: dict[str, Kind] = {"SentenceTransformer": "dense", "SparseEncoder": "sparse", "MultiVectorEncoder": "multi"}
 UNBOUNDED = 1 << 20
+CPU_BATCH = 4096
+GPU_BATCH = 1 << 16
 
 
 class SentenceTransformersRunner:
@@ -36,6 +38,7 @@ class SentenceTransformersRunner:
 
     def __init__(self, model: Any, *, bfloat16: bool = False) -> None:
         self._model = model
+        self.batch_tokens = CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
         self._bfloat16 = bfloat16
         self.kind = kind_of(model)
         self.dim = int(model.get_embedding_dimension())
@@ -82,6 +85,14 @@ def is_sentence_transformers(model: Any) -> bool:
     return any(
         base.__name__ in KINDS and base.__module__.startswith("sentence_transformers.") for base in type(model).__mro__
     )
+
+
+def torch_cpu_has_bfloat16(model: Any) -> bool:
+    """Whether `model` sits on a CPU that multiplies bfloat16 natively."""
+    import torch
+
+    capable = torch.cpu.get_capabilities()
+    return model.device.type == "cpu" and bool(capable.get("avx512_bf16") or capable.get("amx_bf16"))
 
 
 def _csr(tensor: Any) -> Any:

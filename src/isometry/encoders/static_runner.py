@@ -32,6 +32,7 @@ class StaticRunner:
     kind: ClassVar[Kind] = "dense"
     engine = "numpy float32"
     document_prompt = ""
+    batch_tokens = 1 << 16
 
     def __init__(self, table: NDArray[np.floating], tokenizer: Path, max_tokens: int) -> None:
         self.table = np.ascontiguousarray(table, np.float32)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from isometry.encoders.tokens import PseudoTokens, Tokens
     from isometry.vectors import Vectors
 
-TOKENS_PER_BATCH = 4096
 WINDOW = 8192
 
 
@@ -36,6 +35,8 @@ class Runner(Protocol):
     def tokens(self) -> Tokens | PseudoTokens: ...  # noqa: D102
     @property
     def document_prompt(self) -> str: ...  # noqa: D102
+    @property
+    def batch_tokens(self) -> int: ...  # noqa: D102
 
     def prepare(self, texts: list[str], role: Role) -> tuple[list[Any], NDArray[np.int64]]:
         """Return each text as `run` takes it, and its length in tokens (an estimate will do)."""
@@ -115,7 +116,7 @@ class TextEncoder:
         for start in range(0, len(unique), WINDOW):
             items, lengths = self._runner.prepare(unique[start : start + WINDOW], role)
             batches, parts = [], []
-            for rows in plan(lengths, TOKENS_PER_BATCH):
+            for rows in plan(lengths, self._runner.batch_tokens):
                 parts.append(self._runner.run([items[row] for row in rows], role))
                 batches.append(rows)
                 done += len(rows)

@@ -1,0 +1,117 @@
+"""A BERT-like encoder as an OpenVINO graph, built straight from its weights: no export step, no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from openvino import Model
+
+    from isometry.encoders.bert_recipe import BertRecipe
+
+MASKED = np.float32(-1e9)
+
+
+def build_graph(recipe: BertRecipe) -> Model:
+    """Return the graph from token ids to vectors; the weights stay where they are (memory-mapped, shared).
+
+    Parameters
+    ----------
+    recipe : BertRecipe
+
+    Returns
+    -------
+    openvino.Model
+        Inputs: ids ``(b, t)`` int32 and mask ``(b, t)`` float32, 1 for tokens and 0 for padding. Output ``(b, dim)``.
+
+    References
+    ----------
+    Devlin et al., NAACL 2019, arXiv:1810.04805 (post-norm transformer encoder with learned positions).
+    """
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    ids = ops.parameter([-1, -1], np.int32, "ids")
+    mask = ops.parameter([-1, -1], np.float32, "mask")
+    layers = _Layers(recipe)
+    bias = ops.unsqueeze(ops.multiply(ops.subtract(np.float32(1), mask), MASKED), layers.axes(1, 2))
+    x = layers.embed(ids)
+    for number in range(recipe.layers):
+        x = layers.block(x, bias, f"encoder.layer.{number}.")
+    return Model([layers.head(x, mask)], [ids, mask], "bert")
+
+
+class _Layers:
+    """The pieces of the graph, each a few operations over named weights."""
+
+    def __init__(self, recipe: BertRecipe) -> None:
+        from openvino import opset13
+
+        self.ops: Any = opset13
+        self.recipe = recipe
+        self.width = recipe.tensors["embeddings.word_embeddings.weight"].shape[1]
+
+    def axes(self, *values: int) -> Any:
+        return self.ops.constant(np.array(values, np.int64))
+
+    def weight(self, values: NDArray[np.float32]) -> Any:
+        return self.ops.constant(values, shared_memory=True)
+
+    def named(self, name: str) -> Any:
+        return self.weight(self.recipe.tensors[name])
+
+    def linear(self, x: Any, name: str) -> Any:
+        return self.ops.add(self.ops.matmul(x, self.named(name + ".weight"), False, True), self.named(name + ".bias"))
+
+    def layer_norm(self, x: Any, name: str) -> Any:
+        x = self.ops.mvn(x, self.axes(-1), True, self.recipe.layer_norm_eps, "inside_sqrt")
+        return self.ops.add(self.ops.multiply(x, self.named(name + ".weight")), self.named(name + ".bias"))
+
+    def embed(self, ids: Any) -> Any:
+        ops, first = self.ops, self.recipe.first_position
+        length = ops.gather(ops.shape_of(ids), self.axes(1), self.axes(0))
+        words = ops.gather(self.named("embeddings.word_embeddings.weight"), ids, self.axes(0))
+        table = self.named("embeddings.position_embeddings.weight")
+        positions = ops.slice(table, self.axes(first), ops.add(length, self.axes(first)), self.axes(1), self.axes(0))
+        kind = self.weight(self.recipe.tensors["embeddings.token_type_embeddings.weight"][0])
+        return self.layer_norm(ops.add(ops.add(words, positions), kind), "embeddings.LayerNorm")
+
+    def block(self, x: Any, bias: Any, name: str) -> Any:
+        ops = self.ops
+        attended = self.linear(self.attention(x, bias, name + "attention.self."), name + "attention.output.dense")
+        x = self.layer_norm(ops.add(x, attended), name + "attention.output.LayerNorm")
+        hidden = ops.gelu(self.linear(x, name + "intermediate.dense"), self.recipe.gelu)
+        return self.layer_norm(ops.add(x, self.linear(hidden, name + "output.dense")), name + "output.LayerNorm")
+
+    def attention(self, x: Any, bias: Any, name: str) -> Any:
+        ops, heads = self.ops, self.recipe.heads
+        swap = self.axes(0, 2, 1, 3)
+        split = self.axes(0, 0, heads, self.width // heads)
+        query, key, value = (
+            ops.transpose(ops.reshape(self.linear(x, name + part), split, True), swap)
+            for part in ("query", "key", "value")
+        )
+        mixed = ops.scaled_dot_product_attention(query, key, value, bias)
+        return ops.reshape(ops.transpose(mixed, swap), self.axes(0, 0, self.width), True)
+
+    def head(self, x: Any, mask: Any) -> Any:
+        ops = self.ops
+        x = (
+            ops.gather(x, ops.constant(np.int64(0)), self.axes(1))
+            if self.recipe.pooling == "cls"
+            else self.mean(x, mask)
+        )
+        for dense in self.recipe.denses:
+            x = ops.matmul(x, self.weight(dense.weight), False, True)
+            x = x if dense.bias is None else ops.add(x, self.weight(dense.bias))
+            x = ops.tanh(x) if dense.activation == "Tanh" else x
+        return ops.normalize_l2(x, self.axes(1), 1e-24, "max") if self.recipe.normalize else x
+
+    def mean(self, x: Any, mask: Any) -> Any:
+        ops = self.ops
+        total = ops.reduce_sum(ops.multiply(x, ops.unsqueeze(mask, self.axes(2))), self.axes(1))
+        count = ops.reduce_sum(mask, self.axes(1), keep_dims=True)
+        return ops.divide(total, ops.maximum(count, np.float32(1e-9)))

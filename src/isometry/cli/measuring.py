@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isometry.cli.options import AsJson, CollectionPath, Mode, split_names
 from isometry.cli.output import note, print_json, print_table
+from isometry.cli.progress import Report, progress
 
 if TYPE_CHECKING:
     from isometry.collections import Collection
+
+_QUERIES_AT_ONCE = 256
 
 
 class Size(StrEnum):
@@ -37,7 +40,10 @@ def evaluate(
     measures: Annotated[
         str, typer.Option("--measures", metavar="NAMES", help="Measures in ir-measures' spelling.")
     ] = "nDCG@10,R@100,RR@10,AP",
-    k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Results per query that are judged.")] = 100,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", metavar="N", min=1, help="Results per query. Default: as many as the measures look at."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure search quality against relevance judgements, with 95 % intervals.
@@ -45,13 +51,17 @@ def evaluate(
     With several modes the difference of each to the first one is given too, over the same queries.
     """
     import isometry as iso
-    from isometry.evaluation import measure, read_qrels, read_queries
+    from isometry.evaluation import measure, needed_depth, read_qrels, read_queries
 
     names = split_names(measures)
+    depth = k or needed_depth(names)
     texts, _ = read_queries(queries)
     judged, _ = read_qrels(qrels)
-    with iso.open(collection) as opened:
-        runs = {mode: _run(opened, texts, judged, mode, k) for mode in modes or _available(opened)}
+    asked = {query: texts[query] for query in judged if query in texts}
+    if len(asked) < len(judged):
+        note(f"{len(judged) - len(asked):,} judged queries have no text in {queries}; they count as unanswered.")
+    with iso.open(collection) as opened, progress() as report:
+        runs = {mode: _run(opened, asked, mode, depth, report) for mode in modes or _available(opened)}
     measured = {mode: measure(run, judged, names) for mode, run in runs.items()}
     first, *others = measured
     differences = {mode: {name: measured[mode].difference(measured[first], name) for name in names} for mode in others}
@@ -60,7 +70,7 @@ def evaluate(
             {
                 "collection": collection,
                 "queries": len(judged),
-                "k": k,
+                "k": depth,
                 "modes": {mode: found.to_dict() for mode, found in measured.items()},
                 "difference_to": first if others else None,
                 "differences": {
@@ -83,15 +93,20 @@ def _available(collection: Collection) -> list[Mode]:
     return [Mode.DENSE, Mode.LEXICAL, Mode.HYBRID] if collection.encoder else [Mode.LEXICAL]
 
 
-def _run(collection: Collection, texts: dict[str, str], judged: Any, mode: Mode, k: int) -> dict[str, dict[str, float]]:
-    """Search every judged query and return the scores by query and document."""
-    ids = [query for query in judged if query in texts]
-    if len(ids) < len(judged):
-        note(f"{len(judged) - len(ids):,} judged queries have no text and count as unanswered.")
-    found = collection.search([texts[query] for query in ids], k, mode=mode.value)
-    return {
-        query: dict(zip(hits.ids, hits.scores.tolist(), strict=True)) for query, hits in zip(ids, found, strict=True)
-    }
+def _run(
+    collection: Collection, queries: dict[str, str], mode: Mode, k: int, report: Report | None
+) -> dict[str, dict[str, float]]:
+    """Search every query and return the scores by query and document."""
+    run = {}
+    names = list(queries)
+    for start in range(0, len(names), _QUERIES_AT_ONCE):
+        batch = names[start : start + _QUERIES_AT_ONCE]
+        found = collection.search([queries[name] for name in batch], k, mode=mode.value)
+        for name, hits in zip(batch, found, strict=True):
+            run[name] = dict(zip(hits.ids, hits.scores.tolist(), strict=True))
+        if report:
+            report(start + len(batch), len(names), f"{mode} queries")
+    return run
 
 
 def systems(as_json: AsJson = False) -> None:

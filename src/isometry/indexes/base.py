@@ -75,7 +75,7 @@ class Index(Protocol[Data]):
 
 
 @runtime_checkable
-class Mutable(Protocol[Data]):
+class Mutable(Index[Data], Protocol[Data]):
     """An index that takes and drops rows after it was built."""
 
     def add(self, x: Data) -> NDArray[np.int64]:

@@ -1,0 +1,5 @@
+"""Conformance suites, which a third party can run against its own parts."""
+
+from isometry.testing.index import IndexCase as IndexCase
+from isometry.testing.index import check_index as check_index
+from isometry.testing.index import index_checks as index_checks

@@ -1,0 +1,48 @@
+"""Every index, against every promise: a new index is one more row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isometry.indexes import BM25, Flat
+from isometry.testing import IndexCase, check_index, index_checks
+
+WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrt"]
+
+
+def texts(n: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    usual = 1 / np.arange(1, len(WORDS) + 1)
+    return [" ".join(rng.choice(WORDS, 12, p=usual / usual.sum())) for _ in range(n)]
+
+
+BAD_TEXTS = ("one string", [1, 2], [b"bytes"], [None], None, 7)
+CASES = [
+    IndexCase("Flat", lambda metric: Flat(metric=metric)),
+    IndexCase("BM25", lambda _: BM25(), metrics=["bm25"], data=texts, bad=BAD_TEXTS, recall=None),
+    IndexCase(
+        "BM25-plus",
+        lambda _: BM25(method="bm25+", language=None),
+        metrics=["bm25"],
+        data=texts,
+        bad=BAD_TEXTS,
+        recall=None,
+    ),
+]
+
+
+@pytest.mark.parametrize("check", index_checks(), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_conformance(case, check, tmp_path):
+    check(case, tmp_path)
+
+
+def test_a_bad_index_is_found_out(tmp_path):
+    class Sloppy(Flat):
+        def search(self, q, k=10, **options):
+            options.pop("allowed", None)
+            return super().search(q, k, **options)
+
+    with pytest.raises(AssertionError, match="masked row"):
+        check_index(IndexCase("Sloppy", lambda metric: Sloppy(metric=metric)), tmp_path)

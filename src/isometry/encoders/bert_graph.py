@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isometry.encoders.openvino_import import import_openvino
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from openvino import Model
@@ -31,9 +33,8 @@ def build_graph(recipe: BertRecipe) -> Model:
     ----------
     Devlin et al., NAACL 2019, arXiv:1810.04805 (post-norm transformer encoder with learned positions).
     """
-    from openvino import Model
-    from openvino import opset13 as ops
-
+    openvino = import_openvino()
+    ops = openvino.opset13
     ids = ops.parameter([-1, -1], np.int32, "ids")
     mask = ops.parameter([-1, -1], np.float32, "mask")
     layers = _Layers(recipe)
@@ -41,16 +42,14 @@ def build_graph(recipe: BertRecipe) -> Model:
     x = layers.embed(ids)
     for number in range(recipe.layers):
         x = layers.block(x, bias, f"encoder.layer.{number}.")
-    return Model([layers.head(x, mask)], [ids, mask], "bert")
+    return openvino.Model([layers.head(x, mask)], [ids, mask], "bert")
 
 
 class _Layers:
     """The pieces of the graph, each a few operations over named weights."""
 
     def __init__(self, recipe: BertRecipe) -> None:
-        from openvino import opset13
-
-        self.ops: Any = opset13
+        self.ops: Any = import_openvino().opset13
         self.recipe = recipe
         self.width = recipe.tensors["embeddings.word_embeddings.weight"].shape[1]
 

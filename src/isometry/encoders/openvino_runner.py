@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from isometry.encoders.bert_graph import build_graph
+from isometry.encoders.openvino_import import import_openvino
 from isometry.encoders.tokens import Tokens
 from isometry.vectors import as_dense
 
@@ -79,6 +80,4 @@ def cpu_has_bfloat16() -> bool:
 
 
 def _core() -> Any:
-    from openvino import Core
-
-    return Core()
+    return import_openvino().Core()

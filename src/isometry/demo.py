@@ -31,8 +31,8 @@ MIN_TEXT = 20
 STDLIB_SHARE = 0.75
 # fmt: off
 SKIPPED_FOLDERS = frozenset([
-    "dist-packages", "encodings", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "testing", "tests",
-    "turtledemo", "vendor",
+    "dist-packages", "distutils", "encodings", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "testing",
+    "tests", "turtledemo", "vendor",
 ])
 # fmt: on
 KINDS_BY_WEIGHT = ("module", "function", "class", "method")

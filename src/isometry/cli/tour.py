@@ -34,40 +34,40 @@ class Question:
 
 QUESTIONS = (
     Question(
-        "delete a folder and everything in it",
+        "a random password nobody can guess",
         "lexical",
         None,
-        "BM25 compares words: it wants 'delete', 'folder' and 'everything' to be there.",
+        "Words: 'nobody' and 'random' are found, and mean something else.",
     ),
     Question(
-        "delete a folder and everything in it",
+        "a random password nobody can guess",
         "dense",
         None,
-        "Vectors compare meaning: the documentation says 'directory tree', and is found.",
+        "Meaning: the documentation says 'cryptographically strong' and 'tokens'.",
     ),
     Question(
-        "ZIP_DEFLATED",
+        "IncompleteReadError",
         "lexical",
         None,
-        "An exact name is where words beat meaning.",
+        "An exact name is where words beat meaning: all that mention it, and nothing else.",
     ),
     Question(
         "run a coroutine with a timeout",
         "hybrid",
         None,
-        "Hybrid fuses both rankings: a safe default when you don't know what will be asked.",
+        "Both rankings fused: a safe default when you don't know what will be asked.",
     ),
     Question(
-        "read a file line by line",
+        "open a compressed file",
         "hybrid",
         "origin = 'stdlib' and kind = 'function' and array_has(raises, 'ValueError')",
-        "A filter on attributes: hits that fail it never take a place among the k.",
+        "A filter is exact: what fails it never takes the place of a hit.",
     ),
     Question(
         "wait until something is finished",
         "dense",
         "is_async and lines < 40",
-        "Any expression over the attributes works, numbers and booleans included.",
+        "Numbers, booleans, dates and lists can be compared too.",
     ),
 )
 HITS = 4
@@ -131,7 +131,8 @@ def _run(folder: Path, limit: int, overwrite: bool, as_json: bool) -> dict[str, 
             added = docs.add(entries, progress=report)
             built = docs.build(progress=report)
         rate = added.added / added.seconds
-        say(f"Encoded and stored them in {added.seconds:.1f} s ({rate:.0f} a second) with {docs.encoder}.")
+        model = docs.encoder.fingerprint.name if docs.encoder else "no encoder"
+        say(f"Encoded and stored them in {added.seconds:.1f} s ({rate:.0f} a second) with {model}.")
         if built.recall is not None and built.recall_interval is not None:
             low, high = built.recall_interval
             say(

@@ -898,7 +898,7 @@ def _without_stored(records: pa.Table, vectors: Any, stored: pa.Array, on_duplic
 
 def _fuse(dense: Found, lexical: Found, k: int) -> Found:
     documents, scores = reciprocal_rank_fusion(
-        [(dense.documents, dense.scores), (lexical.documents, lexical.scores)], k
+        [(dense.documents, dense.scores), (lexical.documents, lexical.scores)], k=k
     )
     vectors = np.full_like(documents, -1)
     for row in range(len(documents)):

@@ -25,12 +25,14 @@ from isometry.encoders.resolving import (
 )
 from isometry.encoders.sentence_transformers_runner import (
     SentenceTransformersRunner,
+    dim_of,
     is_sentence_transformers,
     kind_of,
     torch_cpu_has_bfloat16,
 )
-from isometry.encoders.static_runner import StaticRunner, read_table
+from isometry.encoders.static_runner import StaticRunner
 from isometry.encoders.text_encoder import TextEncoder
+from isometry.encoders.weights import read_tensors
 from isometry.errors import InvalidInput, MissingExtra, NotFound, check_choice, check_range
 
 if TYPE_CHECKING:
@@ -167,8 +169,8 @@ def _load_model(
 
 def _wrap_model(model: Any, options: _Options, name: str | None) -> Encoder:
     origin, _ = local_folder(_origin_name(model))
-    kind, dim = kind_of(model), int(model.get_embedding_dimension())
-    fingerprint = model_fingerprint(model, name or _origin_name(model), kind, dim, origin)
+    kind = kind_of(model)
+    fingerprint = model_fingerprint(model, name or _origin_name(model), kind, dim_of(model), origin)
     if kind == "dense" and model.device.type == "cpu" and options.may_use_openvino:
         recipe = recipe_of_model(model)
         if recipe is not None:
@@ -236,7 +238,7 @@ def _load_wordllama() -> Encoder:
     if folder is None:
         raise MissingExtra("dev", f"the encoder {WORDLLAMA!r}", "wordllama")
     runner = StaticRunner(
-        read_table(folder / "weights" / "l2_supercat_256.safetensors"),
+        next(iter(read_tensors(folder / "weights" / "l2_supercat_256.safetensors").values())),
         folder / "tokenizers" / "l2_supercat_tokenizer_config.json",
         WORDLLAMA_TOKENS,
     )

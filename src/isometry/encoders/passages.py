@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isometry.encoders.text_encoder import check_texts
 from isometry.encoders.tokens import PseudoTokens
-from isometry.errors import InvalidInput
 
 if TYPE_CHECKING:
     from isometry.encoders.base import Encoder
@@ -42,7 +42,7 @@ def split_passages(encoder: Encoder, text: str) -> list[tuple[int, int]]:
     Raises
     ------
     InvalidInput
-        `text` is not a string.
+        `text` is not a string, or holds a lone surrogate.
 
     Examples
     --------
@@ -52,8 +52,7 @@ def split_passages(encoder: Encoder, text: str) -> list[tuple[int, int]]:
     >>> [text[start:stop] for start, stop in split_passages(Tiny(), text)]
     ['One two. ', 'Three ', 'four ', 'five.']
     """
-    if not isinstance(text, str):
-        raise InvalidInput(f"text is {text!r:.80} of type {type(text).__name__}; expected a string")
+    (text,) = check_texts([text])
     tokens = getattr(encoder, "tokens", None) or PseudoTokens(encoder.max_tokens)
     room = max(1, getattr(encoder, "passage_tokens", encoder.max_tokens - tokens.special_tokens))
     begins = tokens.offsets(text)[:, 0]

@@ -41,7 +41,7 @@ class SentenceTransformersRunner:
         self.batch_tokens = CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
         self._bfloat16 = bfloat16
         self.kind = kind_of(model)
-        self.dim = int(model.get_embedding_dimension())
+        self.dim = dim_of(model)
         length = model.max_seq_length
         self.max_tokens = int(length) if length is not None and length < UNBOUNDED else UNBOUNDED
         self.engine = f"torch {'bfloat16' if bfloat16 else 'float32'} ({model.device.type})"
@@ -78,6 +78,17 @@ class SentenceTransformersRunner:
 def kind_of(model: Any) -> Kind:
     """Return the kind of vectors that a sentence-transformers model makes."""
     return next(KINDS[base.__name__] for base in type(model).__mro__ if base.__name__ in KINDS)
+
+
+def dim_of(model: Any) -> int:
+    """Return the number of dimensions of a model's vectors.
+
+    A sparse model is asked for one vector, as some (SPLADE over an own head) declare their hidden size instead of the
+    size of their vocabulary.
+    """
+    if kind_of(model) == "sparse":
+        return int(model.encode_document(["isometry"], show_progress_bar=False, convert_to_tensor=True).shape[1])
+    return int(model.get_embedding_dimension())
 
 
 def is_sentence_transformers(model: Any) -> bool:

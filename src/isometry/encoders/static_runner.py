@@ -53,12 +53,3 @@ class StaticRunner:
                 np.mean(self.table[ids], axis=0, out=out[row])
         norms = np.linalg.norm(out, axis=1, keepdims=True)
         return np.divide(out, norms, out=out, where=norms > 0)
-
-
-def read_table(path: Path) -> NDArray[np.float32]:
-    """Return the one 2-D tensor of a safetensors file as float32."""
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:
-        name = next(name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2)  # noqa: SIM118
-        return np.asarray(file.get_tensor(name), np.float32)

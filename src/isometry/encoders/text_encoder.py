@@ -144,6 +144,13 @@ def check_texts(texts: Any) -> list[str]:
                 f"texts[{position}] is {text!r:.80} of type {type(text).__name__}; expected a string: "
                 "turn missing values into '' or leave them out"
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            raise InvalidInput(
+                f"texts[{position}] holds a lone surrogate ({text[problem.start]!r}) at character {problem.start}, so "
+                "it is no Unicode text; decode its source with errors='replace'"
+            ) from None
     return texts
 
 

@@ -1,5 +1,8 @@
 """Conformance suites, which a third party can run against its own parts."""
 
+from isometry.testing.encoder import EncoderCase as EncoderCase
+from isometry.testing.encoder import check_encoder as check_encoder
+from isometry.testing.encoder import encoder_checks as encoder_checks
 from isometry.testing.index import IndexCase as IndexCase
 from isometry.testing.index import check_index as check_index
 from isometry.testing.index import index_checks as index_checks

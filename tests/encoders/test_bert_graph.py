@@ -1,0 +1,81 @@
+"""The graph against sentence-transformers as the oracle, over every variant that a recipe may hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isometry.encoders import load_encoder
+from isometry.encoders.bert_recipe import recipe_of_folder, recipe_of_model
+from isometry.errors import InvalidInput
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("openvino")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+
+TEXTS = ["a cat", "Graph neural networks pass messages along edges.", "", "naïve 日本 😀", "many words " * 300]
+
+
+def tiny(folder, tokenizer_from, family="bert", pooling="mean", dense=None, normalize=True, prompts=None, act="gelu"):
+    """Save a random model of the given make; returns it as sentence-transformers loads it back."""
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    config = AutoConfig.for_model(
+        family, vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, hidden_act=act, max_position_embeddings=66, pad_token_id=1 if "roberta" in family else 0,
+    )  # fmt: skip
+    torch.manual_seed(7)
+    plain = folder / "plain"
+    AutoModel.from_config(config).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    modules = [Transformer(str(plain), max_seq_length=64), Pooling(32, pooling_mode=pooling)]
+    if dense is not None:
+        modules.append(Dense(32, 8, activation_function=dense))
+    if normalize:
+        modules.append(Normalize())
+    model = sentence_transformers.SentenceTransformer(modules=modules, device="cpu", prompts=prompts)
+    model.save_pretrained(str(folder / "model"))
+    return sentence_transformers.SentenceTransformer(str(folder / "model"), device="cpu")
+
+
+VARIANTS = {
+    "mean": {},
+    "cls, not normalised": {"pooling": "cls", "normalize": False},
+    "tanh head": {"dense": torch.nn.Tanh()},
+    "linear head, tanh gelu": {"dense": torch.nn.Identity(), "act": "gelu_new"},
+    "prompts": {"prompts": {"query": "ask: ", "document": "text: "}},
+    "roberta": {"family": "roberta"},
+    "xlm-roberta": {"family": "xlm-roberta", "pooling": "cls"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_equals_sentence_transformers(variant, tmp_path, minilm_folder):
+    model = tiny(tmp_path, str(minilm_folder), **variant)
+    by_path = load_encoder(tmp_path / "model", engine="openvino", precision="float32")
+    by_object = load_encoder(model, engine="openvino", precision="float32")
+    by_torch = load_encoder(model, engine="torch", precision="float32")
+    assert by_path.fingerprint == by_object.fingerprint == by_torch.fingerprint
+    for encoder in (by_path, by_object, by_torch):
+        np.testing.assert_allclose(encoder.encode_query(TEXTS), model.encode_query(TEXTS), atol=2e-5)
+        np.testing.assert_allclose(encoder.encode_document(TEXTS), model.encode_document(TEXTS), atol=2e-5)
+
+
+def test_the_packaged_model_equals_sentence_transformers(minilm, minilm_model):
+    np.testing.assert_allclose(minilm.encode_document(TEXTS), minilm_model.encode_document(TEXTS), atol=2e-5)
+
+
+def test_bfloat16_keeps_direction(minilm_model):
+    low = load_encoder(precision="bfloat16", engine="openvino").encode_document(TEXTS)
+    assert (low * minilm_model.encode_document(TEXTS)).sum(1).min() > 0.9998
+
+
+def test_other_makes_are_left_to_torch(tmp_path, minilm_folder):
+    model = tiny(tmp_path, str(minilm_folder), pooling="max")
+    assert recipe_of_model(model) is None
+    assert recipe_of_folder(tmp_path / "model") is None
+    assert load_encoder(tmp_path / "model", device="cpu").engine.startswith("torch")
+    with pytest.raises(InvalidInput, match="openvino"):
+        load_encoder(tmp_path / "model", engine="openvino")

@@ -163,6 +163,7 @@ _CLOCKS = frozenset(
         "today",
     }
 )
+_VALUES = re.compile(r'"(?:[^"\\]|\\.)*"|\{value_set=.*?\], null_matching_behavior=\w+\}', re.DOTALL)
 _PREFIX = "SELECT 1 FROM t WHERE ("
 _LANCE_NOISE = re.compile(r", /\S*?\.rs:\d+:\d+\)?|^(Invalid user input|Schema error|Not supported|External error): ")
 
@@ -325,7 +326,7 @@ def _check_word(value: str, calls: bool, following: Any, token: Any, columns: di
 def _check_expression(expression: pc.Expression) -> bytes:
     """Refuse what Lance would take in another meaning; return bytes that are equal for equal expressions."""
     printed = str(expression)
-    shape = re.sub(r'"(?:[^"\\]|\\.)*"', '""', printed)
+    shape = _VALUES.sub('""', printed)
     shown = show(printed, 200)
     for function in re.findall(r"\b([a-z_0-9]+)\(", shape):
         if function not in EXPRESSION_FUNCTIONS:

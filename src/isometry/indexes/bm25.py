@@ -40,7 +40,7 @@ class BM25:
     language : str or None, default "english"
         Snowball language of the stemmer; None does not stem. See `isometry.indexes.words.Words` for how texts are cut.
     k1 : float, default 1.5
-        How slowly repetition saturates, >= 0.
+        How slowly repetition saturates, >= 0 (> 0 for bm25l and bm25+).
     b : float, default 0.75
         How much long texts are held back, 0 to 1.
     delta : float, default 0.5
@@ -91,6 +91,8 @@ class BM25:
         self.k1 = _check_number("k1", k1, math.inf)
         self.b = _check_number("b", b, 1.0)
         self.delta = _check_number("delta", delta, math.inf)
+        if self.method in _SHIFTED and self.k1 == 0:
+            raise InvalidInput(f"k1 is 0, by which method {self.method!r} divides; expected a number > 0")
         self.language = language
         if stop_words == "language":
             stop_words = stop_words_of(language)

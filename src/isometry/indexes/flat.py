@@ -31,6 +31,7 @@ _GATHER_BELOW = 0.5
 _QUERIES = 256
 _PAIRS = 2**20
 _EXACT_BYTES = 2**22
+_NONE = np.empty(0, np.float32)
 
 
 class Flat:
@@ -70,7 +71,7 @@ class Flat:
 
     def _clear(self) -> None:
         self._rows: Rows | None = None
-        self._terms = Rows(np.empty(0, np.float32))
+        self._terms = Rows(_NONE)
         self._largest_norm = 0.0
         self._alive: NDArray[np.bool_] | None = None
 
@@ -271,36 +272,31 @@ class Flat:
             queries = (exact * _inverse(norms)[:, None]).astype(np.float32)
         contenders = Contenders(nq, min(k, count), self._scan_error(norms))
         for block in self._blocks(passing, count, nq):
-            scores = products(block.rows, len(block.ids), queries, threads, contiguous=block.contiguous)
+            scores = products(block.rows, block.size, queries, threads)
             if self.metric == "cosine":
                 scores *= block.terms[:, None]
             elif self.metric == "l2":
                 scores -= block.terms[:, None]
             if block.excluded is not None:
                 scores[block.excluded] = -np.inf
-            contenders.offer(block.ids, scores)
+            contenders.offer(scores, block.ids)
             if contenders.count > _PAIRS:
                 contenders.settle(self._best_exact(exact, contenders, k)[0])
         return self._best_exact(exact, contenders, k)
 
     def _blocks(self, passing: NDArray[np.bool_] | None, count: int, nq: int) -> Iterator[_Block]:
         """Yield the rows that pass, gathered when they are few, else all rows with a mark on those that do not pass."""
-        rows, terms = self._built(), self._terms
-        gathered = count < _GATHER_BELOW * len(rows)
-        size = block_rows(nq, self.dim, gathered)
-        if passing is not None and gathered:
+        rows, terms, size = self._built(), self._terms, block_rows(nq)
+        if passing is not None and count < _GATHER_BELOW * len(rows):
             found = np.flatnonzero(passing)
             for start in range(0, count, size):
                 ids = found[start : start + size]
-                yield _Block(
-                    ids, partial(_gather, rows, ids), terms.take(ids) if len(terms) else terms.parts[0], None, False
-                )
+                yield _Block(len(ids), partial(_gather, rows, ids), ids.take, terms.take(ids) if len(terms) else _NONE)
             return
-        term_blocks = terms.blocks(size) if len(terms) else repeat((0, terms.parts[0]))
+        term_blocks = terms.blocks(size) if len(terms) else repeat((0, _NONE))
         for (first, block), (_, term) in zip(rows.blocks(size), term_blocks, strict=False):
-            last = first + len(block)
-            excluded = None if passing is None else ~passing[first:last]
-            yield _Block(np.arange(first, last), partial(_view, block), term, excluded, True)
+            excluded = None if passing is None else ~passing[first : first + len(block)]
+            yield _Block(len(block), partial(_view, block), partial(np.add, first), term, excluded)
 
     def _best_exact(
         self, queries: NDArray[np.float64], contenders: Contenders, k: int
@@ -324,13 +320,13 @@ class Flat:
 
 
 class _Block(NamedTuple):
-    """Rows to scan together."""
+    """Rows to scan together: how many, their vectors, the ids of some of them, and what else the scan needs."""
 
-    ids: NDArray[np.int64]
+    size: int
     rows: Callable[[int, int], NDArray[np.float32]]
+    ids: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     terms: NDArray[np.float32]
-    excluded: NDArray[np.bool_] | None
-    contiguous: bool
+    excluded: NDArray[np.bool_] | None = None
 
 
 def _view(block: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:

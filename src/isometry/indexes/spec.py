@@ -63,8 +63,10 @@ class PartSpec:
     numbers: tuple[int | float, ...] = ()
 
     def __str__(self) -> str:
-        short = len(self.numbers) <= 2 and all(isinstance(n, int) for n in self.numbers) and not self.name[-1].isdigit()
-        return self.name + ("x".join(map(str, self.numbers)) if short else f"({','.join(map(repr, self.numbers))})")
+        whole = all(isinstance(number, int) for number in self.numbers)
+        if not self.numbers or (len(self.numbers) <= 2 and whole and not self.name[-1].isdigit()):
+            return self.name + "x".join(map(str, self.numbers))
+        return f"{self.name}({','.join(map(repr, self.numbers))})"
 
 
 @dataclass(frozen=True)
@@ -170,33 +172,34 @@ class _Parser:
         self._at = 0
 
     def spec(self) -> Spec:
-        places, chain = [self._at], [self._part()]
+        place, part = self._part()
+        places, chain = [place], [part]
         while self._take(","):
-            places.append(self._at)
-            chain.append(self._part())
+            place, part = self._part()
+            places.append(place)
+            chain.append(part)
         end = self._at
         refine = self._refine() if self._take("->") else None
         if self._at < len(self._text):
             raise self._error(self._at, f"found {self._text[self._at :]!r:.40}; expected ',' or '->' or the end")
         roles = [self._known[part.name].role for part in chain]
+        if "index" not in roles:
+            raise self._error(end, f"no index; end with one of {', '.join(self._names('index'))}")
         for i, (place, part, role) in enumerate(zip(places, chain, roles, strict=True)):
             if role == "index" and i < len(chain) - 1:
                 raise self._error(place, f"{part.name} is an index; only '-> codec' may follow it")
             if role == "codec" and i != len(chain) - 2:
                 raise self._error(place, f"{part.name} is a codec; its place is right before the index")
-        if roles[-1] != "index":
-            raise self._error(end, f"no index; end with one of {', '.join(self._names('index'))}")
         codec = chain[-2] if "codec" in roles else None
         return Spec(chain[-1], tuple(chain[: -2 if codec else -1]), codec, refine)
 
     def _refine(self) -> PartSpec:
-        place = self._at
-        part = self._part()
+        place, part = self._part()
         if self._known[part.name].role != "codec":
             raise self._error(place, f"{part.name} is not a codec; expected one after '->'")
         return part
 
-    def _part(self) -> PartSpec:
+    def _part(self) -> tuple[int, PartSpec]:
         token = _TOKEN.match(self._text, self._at)
         if token is None:
             rest = self._text[self._at :].strip()
@@ -208,17 +211,16 @@ class _Parser:
                 break
         else:
             name = re.match("[A-Za-z_]*", word)[0]  # type: ignore[index]
-            problem = (
-                f"the numbers of {word!r:.60} can't be read" if name in self._known else f"unknown part {word!r:.60}"
-            )
-            raise self._error(place, problem + did_you_mean(name, self._known))
+            if name in self._known:
+                raise self._error(place, f"the numbers of {word!r:.60} can't be read")
+            raise self._error(place, f"unknown part {word!r:.60}{did_you_mean(name, self._known)}")
         values = self._numbers(numbers)
         fields = self._known[name].fields
         if len(values) > len(fields):
             takes = f"at most {len(fields)} ({', '.join(fields)})" if fields else "none"
             raise self._error(place, f"{name} is given {len(values)} numbers; it takes {takes}")
         self._at = token.end()
-        return PartSpec(name, values)
+        return place, PartSpec(name, values)
 
     @staticmethod
     def _numbers(match: re.Match[str]) -> tuple[int | float, ...]:

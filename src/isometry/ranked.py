@@ -41,7 +41,11 @@ def rank(
     """
     out_ids, out_scores = empty(nq, k)
     rounded = scores.astype(np.float32)
-    order = np.lexsort((ids, -rounded, queries)) if nq > 1 else np.lexsort((ids, -rounded))
+    if nq == 1:
+        order = np.lexsort((ids, -rounded))[:k]
+        out_ids[0, : len(order)], out_scores[0, : len(order)] = ids[order], rounded[order]
+        return out_ids, out_scores
+    order = np.lexsort((ids, -rounded, queries))
     row = queries[order]
     place = np.arange(len(row)) - np.searchsorted(row, np.arange(nq))[row]
     best = place < k

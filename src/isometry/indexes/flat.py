@@ -27,7 +27,8 @@ _LARGEST_NORM = 2.0**62
 """Up to this norm no product, square or distance can overflow float32."""
 _SMALLEST_NORM = float(np.finfo(np.float32).tiny)
 """Vectors shorter than this count as zero under cosine: the inverse of their norm overflows float32."""
-_GATHER_BELOW = 0.5
+_GATHER_COST = 3.5
+"""What copying a row first adds to a scan, in units of reading it in place."""
 _QUERIES = 256
 _PAIRS = 2**20
 _EXACT_BYTES = 2**22
@@ -197,12 +198,13 @@ class Flat:
         queries = as_dense(q, dim=self.dim, name="q")
         passing = self._passing(check_allowed(allowed, len(rows)))
         count = len(rows) if passing is None else int(np.count_nonzero(passing))
-        ids, scores = ranked.empty(len(queries), k)
-        if count:
-            for start in range(0, len(queries), _QUERIES):
-                block = slice(start, start + _QUERIES)
-                ids[block], scores[block] = self._search_block(queries[block], k, passing, count, threads)
-        return ids, scores
+        if not count or not len(queries):
+            return ranked.empty(len(queries), k)
+        starts = range(0, len(queries), _QUERIES)
+        found = [self._search_block(queries[i : i + _QUERIES], k, passing, count, threads) for i in starts]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([ids for ids, _ in found]), np.concatenate([scores for _, scores in found])
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
@@ -269,7 +271,8 @@ class Flat:
         norms = _norms(queries, "q")
         exact = queries.astype(np.float64)
         if self.metric == "cosine":
-            queries = (exact * _inverse(norms)[:, None]).astype(np.float32)
+            exact *= _inverse(norms)[:, None]
+            queries = exact.astype(np.float32)
         contenders = Contenders(nq, min(k, count), self._scan_error(norms))
         for block in self._blocks(passing, count, nq):
             scores = products(block.rows, block.size, queries, threads)
@@ -287,7 +290,8 @@ class Flat:
     def _blocks(self, passing: NDArray[np.bool_] | None, count: int, nq: int) -> Iterator[_Block]:
         """Yield the rows that pass, gathered when they are few, else all rows with a mark on those that do not pass."""
         rows, terms, size = self._built(), self._terms, block_rows(nq)
-        if passing is not None and count < _GATHER_BELOW * len(rows):
+        scan_cost = max(1.0, 0.2 * nq)
+        if passing is not None and count * (scan_cost + _GATHER_COST) < len(rows) * scan_cost:
             found = np.flatnonzero(passing)
             for start in range(0, count, size):
                 ids = found[start : start + size]
@@ -314,9 +318,8 @@ class Flat:
         if self.metric == "l2":
             difference = x - q
             return 0.0 - np.vecdot(difference, difference)
-        if self.metric == "dot":
-            return np.vecdot(x, q)
-        return np.vecdot(x, q) * _inverse(np.sqrt(np.vecdot(x, x))) * _inverse(np.sqrt(np.vecdot(q, q)))
+        dots = np.vecdot(x, q)
+        return dots * _inverse(np.sqrt(np.vecdot(x, x))) if self.metric == "cosine" else dots
 
 
 class _Block(NamedTuple):

@@ -62,7 +62,9 @@ def products(
             stop = min(start + piece, last)
             multiply(rows(start, stop), queries, out[start:stop])
 
-    workers = min(threads or _processors(), _processors(), count * dim * 4 * nq // _BYTES_PER_THREAD)
+    workers = count * dim * 4 * nq // _BYTES_PER_THREAD
+    if workers > 1:
+        workers = min(workers, threads or _processors(), _processors())
     if workers <= 1:
         fill(0, count)
         return out
@@ -149,7 +151,7 @@ class Contenders:
 
     def _raise_best(self, scores: NDArray[np.float32]) -> None:
         k = len(self._best)
-        groups = max(256, 4 * k)
+        groups = max(128, 4 * k)
         width = len(scores) // groups
         if width >= 4:
             grouped = scores[: width * groups].reshape(width, groups, self._nq).max(axis=0)

@@ -12,7 +12,7 @@ CollectionPath = Annotated[
 ]
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="FILE", help="Records to read: .jsonl, .csv, .tsv or .parquet; text formats also as .gz."),
+    typer.Argument(metavar="FILE", help="Records: .jsonl, .json, .csv, .tsv (each also .gz), .parquet or .arrow."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Where = Annotated[

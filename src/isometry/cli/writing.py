@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from isometry.collections import Collection
     from isometry.collections.reports import AddReport, BuildReport
 
+_WORTH_INDEXING = 2000
+
 Spec = Annotated[
     str | None, typer.Argument(metavar="SPEC", help="Index to build, as in Flat. Default: the one that fits the size.")
 ]
@@ -43,11 +45,17 @@ def index(
     text: Annotated[
         str, typer.Option("--text", metavar="FIELDS", help="Fields that hold the text to search, joined in this order.")
     ] = "title,text",
+    no_passages: Annotated[
+        bool, typer.Option("--no-passages", help="Cut texts that are longer than the model reads, don't split them.")
+    ] = False,
     on_error: SkipBad = OnError.RAISE,
     batch_rows: BatchRows = 1024,
     build: Annotated[
-        str | None, typer.Option("--build", metavar="SPEC", help="Also build this index, as in Flat.")
+        str | None, typer.Option("--build", metavar="SPEC", help="Index to build. Default: the one that fits the size.")
     ] = None,
+    no_build: Annotated[
+        bool, typer.Option("--no-build", help="Build no index: searches read all documents until there is one.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run: skip what is stored.")
     ] = False,
@@ -57,7 +65,7 @@ def index(
     """Make a searchable collection out of files of records.
 
     Each batch is stored for good before the next one starts. After an interruption the same command with --resume goes
-    on where it stopped.
+    on where it stopped. An index is built at the end, and its recall against exact search is printed.
     """
     import isometry as iso
 
@@ -77,6 +85,7 @@ def index(
                 metric=metric,
                 id_field=id_field,
                 text_fields=tuple(split_names(text)),
+                passages=not no_passages,
                 overwrite=overwrite,
             )
         except AlreadyExists as error:
@@ -92,7 +101,7 @@ def index(
                     on_duplicate="skip" if goes_on else "error",
                     batch_rows=batch_rows,
                 )
-                built = collection.build(build, progress=report) if build else None
+                built = None if no_build else collection.build(build, progress=report)
         except Exception:
             if not goes_on and not len(collection):  # nothing was stored: leave no empty collection in the way
                 collection.close()
@@ -183,6 +192,10 @@ def _print_added(
     )
     if built:
         typer.echo(_described(built))
+    elif (unindexed := collection.stats().unindexed) >= _WORTH_INDEXING:
+        typer.echo(
+            f"{unindexed:,} of them are not indexed yet; for quicker searches: isometry optimize {collection.path}"
+        )
 
 
 def delete(

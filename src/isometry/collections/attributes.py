@@ -8,7 +8,7 @@ stored type           from Python and JSON           from Arrow, Parquet, pandas
 ``float64``           float, float with int          every float type; NaN is a missing value and becomes null
 ``bool``              bool                           bool
 ``date32``            datetime.date                  date32, date64
-``timestamp[us]``     datetime.datetime              every timestamp; zoned ones are turned into UTC
+``timestamp[us]``     datetime.datetime              every timestamp; in UTC if zoned, cut to microseconds
 ``list<string>``      list or tuple of str and None  every list type whose items are text
 ``null``              only None so far               null; the column gets its type with its first value
 ====================  =============================  ============================================================
@@ -61,7 +61,10 @@ def type_words(dtype: pa.DataType) -> str:
 
 def show(value: Any, limit: int = 60) -> str:
     """Return the ``repr`` of a value, cut so that an error message stays readable."""
-    text = repr(value[: limit + 1] if isinstance(value, (str, bytes)) else value)
+    try:
+        text = repr(value[: limit + 1] if isinstance(value, (str, bytes)) else value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= limit else text[:limit] + "…"
 
 
@@ -147,7 +150,8 @@ def normalise(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.
         array = array.dictionary.cast(target).take(array.indices)
     if pa.types.is_uint64(array.type):
         return keep(array, pc.less_equal(array, pa.scalar(2**63 - 1, pa.uint64())), target)
-    array = array.cast(target, safe=target != TIMESTAMP)
+    cuts_nanoseconds = pa.types.is_timestamp(array.type) and array.type.unit == "ns"
+    array = array.cast(target, safe=not cuts_nanoseconds)
     if target == FLOAT and pc.any(pc.is_nan(array)).as_py():
         array = pc.if_else(pc.is_nan(array), None, array)
     return array, np.empty(0, np.int64)

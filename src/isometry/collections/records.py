@@ -76,7 +76,8 @@ def read(
     -------
     iterator of pa.Table
         Columns keep their order of appearance after the id. A column whose values are all null is of type null.
-        A column has the type of its first value in all tables (an integer column takes no fractions later on).
+        A column has the same type in all tables: that of its values in the first one that has any (so integers and
+        floats there make floats, but a column of integers takes no fractions later on).
 
     Raises
     ------
@@ -279,7 +280,7 @@ class _File:
     def _open(self) -> BinaryIO:
         """Open the bytes inside the file, unzipped; keeps count of what was read of it."""
         self._raw = self.path.open("rb")
-        return io.BufferedReader(gzip.GzipFile(fileobj=self._raw), 2**20) if self.gzipped else self._raw
+        return io.BufferedReader(gzip.GzipFile(fileobj=self._raw), 2**16) if self.gzipped else self._raw
 
     def _tracked(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         for table in tables:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENGINES = ("auto", "openvino", "torch")
+GPU_DRIVERS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
 WORDLLAMA = "wordllama"
 WORDLLAMA_TOKENS = 512
 
@@ -254,10 +255,10 @@ def _load_wordllama() -> Encoder:
 
 
 def _gpu_may_exist() -> bool:
-    """Whether torch may find an accelerator; answered without importing it, and wrongly only on the safe side."""
-    if sys.platform == "darwin":
-        return find_spec("torch") is not None
-    return any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd", "/dev/dxg"))
+    """Whether torch may find an accelerator: answered by drivers' files, as importing torch to ask takes seconds."""
+    if find_spec("torch") is None:
+        return False
+    return sys.platform == "darwin" or any(Path(driver).exists() for driver in GPU_DRIVERS)
 
 
 @contextmanager

@@ -47,10 +47,10 @@ def split_passages(encoder: Encoder, text: str) -> list[tuple[int, int]]:
     Examples
     --------
     >>> class Tiny:
-    ...     max_tokens = 4
-    >>> text = "One two. Three four five."
+    ...     max_tokens = 6
+    >>> text = "One two. Three four. Five six."
     >>> [text[start:stop] for start, stop in split_passages(Tiny(), text)]
-    ['One two. ', 'Three ', 'four ', 'five.']
+    ['One two. ', 'Three four. ', 'Five six.']
     """
     (text,) = check_texts([text])
     tokens = getattr(encoder, "tokens", None) or PseudoTokens(encoder.max_tokens)

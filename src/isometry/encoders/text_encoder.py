@@ -24,19 +24,32 @@ class Runner(Protocol):
     """What differs between models and engines: how a text is prepared, and how a batch is run."""
 
     @property
-    def kind(self) -> Kind: ...  # noqa: D102
+    def kind(self) -> Kind:
+        """Shape of the vectors."""
+
     @property
-    def dim(self) -> int: ...  # noqa: D102
+    def dim(self) -> int:
+        """Number of dimensions."""
+
     @property
-    def max_tokens(self) -> int: ...  # noqa: D102
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read, special ones included."""
+
     @property
-    def engine(self) -> str: ...  # noqa: D102
+    def engine(self) -> str:
+        """What computes, in words."""
+
     @property
-    def tokens(self) -> Tokens | PseudoTokens: ...  # noqa: D102
+    def tokens(self) -> Tokens | PseudoTokens:
+        """Counts and cuts tokens."""
+
     @property
-    def document_prompt(self) -> str: ...  # noqa: D102
+    def document_prompt(self) -> str:
+        """Text that is put before every document."""
+
     @property
-    def batch_tokens(self) -> int: ...  # noqa: D102
+    def batch_tokens(self) -> int:
+        """Most tokens of one batch, padding included."""
 
     def prepare(self, texts: list[str], role: Role) -> tuple[list[Any], NDArray[np.int64]]:
         """Return each text as `run` takes it, and its length in tokens (an estimate will do)."""

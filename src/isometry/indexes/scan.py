@@ -17,7 +17,7 @@ __all__ = ["Contenders", "block_rows", "products"]
 
 _SCORES = 2**20
 _PIECE_BYTES = 2**19
-_BYTES_PER_THREAD = 2**22
+_BYTES_PER_THREAD = 2**24
 _DOT_UP_TO_QUERIES = 3
 _DOT_FROM_DIM = 64
 _SMALL_PRODUCT = 2**18

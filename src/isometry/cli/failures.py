@@ -50,8 +50,11 @@ class Guarded(TyperGroup):
             # The reader (head, less) has seen enough. What is still buffered must not fail again at shutdown.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_LEFT) from None
-        except (IsometryError, OSError) as error:
+        except IsometryError as error:
             _leave(f"Error: {error}", FAILED)
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
+            _leave(f"Error: {error.strerror or error}{place}", FAILED)
 
 
 def _leave(message: str, status: int) -> None:

@@ -75,7 +75,12 @@ def _print_for_people(columns: Mapping[str, str], rows: Iterable[Sequence[str]],
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=Text(printable(title)) if title else None, title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(printable(title)) if title else None,
+        title_justify="left",
+        show_header=any(heading.strip() for heading in columns),
+    )
     for heading, layout in columns.items():
         justify = "right" if layout == "right" else "left"
         table.add_column(heading, justify=justify, overflow="fold", no_wrap=layout != "wrap")  # type: ignore[arg-type]

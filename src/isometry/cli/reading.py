@@ -52,7 +52,7 @@ def search(
                 f"--show names {unknown[0]!r}; the fields are {', '.join(known)}{did_you_mean(unknown[0], known)}"
             )
         for texts in _batches(queries):
-            found = opened.search(texts, k, mode=mode, where=where, effort=effort, threads=threads)
+            found = opened.search(texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads)
             for text, hits in zip(texts, found, strict=True):
                 if as_json:
                     print_json({"query": text, **hits.to_dict()}, indent=None)

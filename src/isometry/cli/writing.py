@@ -89,7 +89,8 @@ def index(
                 overwrite=overwrite,
             )
         except AlreadyExists as error:
-            raise AlreadyExists(f"{error} (here: --resume goes on with it, --overwrite replaces it)") from None
+            ways_out = " (here: --resume goes on with it, --overwrite replaces it)" if Path(to).is_dir() else ""
+            raise AlreadyExists(f"{error}{ways_out}") from None
     with collection:
         try:
             with progress() as report:

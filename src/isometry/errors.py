@@ -73,6 +73,10 @@ class ReadOnly(IsometryError, RuntimeError):
     """A write was attempted through a handle that can only read."""
 
 
+class NotBuilt(IsometryError, NotImplementedError):
+    """Something is planned and described, but does not exist yet."""
+
+
 class StorageFull(IsometryError, OSError):
     """The disk is full (or a quota is reached); the collection is as it was before the write."""
 

@@ -190,7 +190,7 @@ def test_search_as_json_gives_one_line_per_query(news):
 def test_search_in_a_pipe_gives_tab_separated_lines(news):
     result = isometry("search", news, "road", "--show", "year,tags")
     assert result.stdout.splitlines() == [
-        "road\t1\t" + result.stdout.split("\t")[2] + "\ta3\tDawn on the pass Ploughs clear the road.\t2,011\t"
+        "road\t1\t" + result.stdout.split("\t")[2] + "\ta3\tDawn on the pass Ploughs clear the road.\t2011\t"
     ]
 
 
@@ -284,6 +284,12 @@ def test_systems_lists_all_of_them():
     assert [line.split("\t")[0] for line in lines] == [system["name"] for system in said]
 
 
+def test_systems_tells_about_one_of_them():
+    assert told("systems", "limit")["paper"]["arxiv"] == "2508.21038"
+    assert "paper.year\t2025" in isometry("systems", "limit").stdout
+    assert isometry("systems", "limmit").exit_code == 1
+
+
 def test_reproduce_names_an_unknown_system():
     result = isometry("reproduce", "muverra")
     assert result.exit_code == 1
@@ -367,7 +373,7 @@ def test_json_has_no_nan_and_takes_every_value(capsys):
 
 def test_numbers_are_written_for_people():
     assert [output.readable(value) for value in (1234567, 0.123456, 1234.56, True, None, ["a", 2])] == [
-        "1,234,567", "0.1235", "1,234.6", "yes", "", "a, 2"
+        "1234567", "0.1235", "1234.6", "yes", "", "a, 2"
     ]  # fmt: skip
     assert [output.readable_bytes(count) for count in (0, 999, 1000, 12_345_678, 3e15)] == [
         "0 bytes", "999 bytes", "1 kB", "12.3 MB", "3e+03 TB"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isometry.cli.options import AsJson, CollectionPath, Mode, split_names
-from isometry.cli.output import note, print_json, print_table
+from isometry.cli.output import note, print_json, print_pairs, print_table
 from isometry.cli.progress import Report, progress
 
 if TYPE_CHECKING:
@@ -109,18 +109,21 @@ def _run(
     return run
 
 
-def systems(as_json: AsJson = False) -> None:
+def systems(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tell everything about this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the research systems and what works of them."""
-    from isometry.systems import all_systems
+    from isometry.systems import all_systems, get_system
 
-    found = all_systems()
-    if as_json:
-        print_json([system.to_dict() for system in found])
-        return
-    print_table(
-        {"name": "left", "state": "left", "title": "wrap", "claim": "wrap"},
-        ([system.name, system.state, system.title, system.claim] for system in found),
-    )
+    if name is not None:
+        found = get_system(name).to_dict()
+        print_json(found) if as_json else print_pairs(found)
+    elif as_json:
+        print_json([system.to_dict() for system in all_systems()])
+    else:
+        rows = ([system.name, system.state, system.stage, system.title] for system in all_systems())
+        print_table({"name": "left", "state": "left", "stage": "left", "title": "wrap"}, rows)
 
 
 def reproduce(
@@ -136,7 +139,8 @@ def reproduce(
     """Measure again what a paper claims, next to its baselines."""
     from isometry.systems import get_system
 
-    result = get_system(name).reproduce(size=size.value, data=data, seed=seed)
+    with progress() as report:
+        result = get_system(name).reproduce(size=size.value, data=data, seed=seed, progress=report)
     if save:
         result.save(save)
         note(f"The result is in {save}.")

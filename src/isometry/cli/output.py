@@ -106,16 +106,14 @@ def flattened(pairs: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
 
 
 def readable(value: Any) -> str:
-    """Return a value as people write it: ``12,345``, ``0.8312``, ``a, b``, and nothing for None."""
+    """Return a value in few words: ``2019``, ``0.8312``, ``yes``, ``a, b``, and nothing for None."""
     value = _plain(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+        return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(map(readable, value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

@@ -103,7 +103,7 @@ def stats(collection: CollectionPath, as_json: AsJson = False) -> None:
         return
     for name in ("bytes_documents", "bytes_index"):
         found[name] = readable_bytes(found[name])
-    print_pairs({**found, "version": str(found["version"])})
+    print_pairs(found)
 
 
 def verify(collection: CollectionPath, as_json: AsJson = False) -> None:

@@ -10,19 +10,13 @@ import tempfile
 
 import isometry as iso
 from isometry.encoders import DEFAULT_ENCODER
-from isometry.evaluation import load_judged, measure
+from isometry.evaluation import evaluate_collection, load_judged
 
 judged = load_judged(sys.argv[1])
 print(judged)
 with tempfile.TemporaryDirectory() as folder, iso.create(f"{folder}/corpus.iso", encoder=DEFAULT_ENCODER) as corpus:
     corpus.add(judged.corpus)
-    measured = {}
-    for mode in ("lexical", "dense", "hybrid"):
-        found = corpus.search(list(judged.queries.values()), k=100, mode=mode)
-        run = {
-            query: dict(zip(hits.ids, hits.scores.tolist(), strict=True))
-            for query, hits in zip(judged.queries, found, strict=True)
-        }
-        measured[mode] = measure(run, judged.qrels)
-        print(f"{mode:8}", {name: str(estimate) for name, estimate in measured[mode].estimates.items()})
-    print("hybrid against lexical, nDCG@10:", measured["hybrid"].difference(measured["lexical"], "nDCG@10"))
+    found = evaluate_collection(corpus, judged.queries, judged.qrels, modes=["lexical", "dense", "hybrid"])
+    for mode, measured in found.measured.items():
+        print(f"{mode:8}", {name: str(estimate) for name, estimate in measured.estimates.items()})
+    print("hybrid - lexical, nDCG@10:", found.differences["hybrid"]["nDCG@10"])

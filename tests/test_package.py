@@ -129,6 +129,11 @@ def test_code_on_the_pages_runs(page, tmp_path, monkeypatch):
     exec(compile(code_blocks(page), str(page), "exec"), {"__name__": "page"})
 
 
+def test_numbers_on_the_pages_are_those_of_the_result_files():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "figures.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_examples_run(example, tmp_path):
     if "encoder" in example.read_text(encoding="utf-8").replace("no encoder", ""):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isometry.cli.options import AsJson, CollectionPath, Mode, split_names
+from isometry.cli.options import AsJson, CollectionPath, Mode, Where, split_names
 from isometry.cli.output import note, print_json, print_pairs, print_table
-from isometry.cli.progress import Report, progress
+from isometry.cli.progress import progress
 
 if TYPE_CHECKING:
     from isometry.collections import Collection
-
-_QUERIES_AT_ONCE = 256
 
 
 class Size(StrEnum):
@@ -44,6 +43,7 @@ def evaluate(
         int | None,
         typer.Option("-k", metavar="N", min=1, help="Results per query. Default: as many as the measures look at."),
     ] = None,
+    where: Where = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure search quality against relevance judgements, with 95 % intervals.
@@ -51,62 +51,36 @@ def evaluate(
     With several modes the difference of each to the first one is given too, over the same queries.
     """
     import isometry as iso
-    from isometry.evaluation import measure, needed_depth, read_qrels, read_queries
+    from isometry.evaluation import evaluate_collection, read_qrels, read_queries
 
-    names = split_names(measures)
-    depth = k or needed_depth(names)
     texts, _ = read_queries(queries)
     judged, _ = read_qrels(qrels)
-    asked = {query: texts[query] for query in judged if query in texts}
-    if len(asked) < len(judged):
-        note(f"{len(judged) - len(asked):,} judged queries have no text in {queries}; they count as unanswered.")
+    unanswered = len(judged.keys() - texts.keys())
+    if unanswered:
+        note(f"{unanswered:,} judged queries have no text in {queries}; they count as unanswered.")
     with iso.open(collection) as opened, progress() as report:
-        runs = {mode: _run(opened, asked, mode, depth, report) for mode in modes or _available(opened)}
-    measured = {mode: measure(run, judged, names) for mode, run in runs.items()}
-    first, *others = measured
-    differences = {mode: {name: measured[mode].difference(measured[first], name) for name in names} for mode in others}
-    if as_json:
-        print_json(
-            {
-                "collection": collection,
-                "queries": len(judged),
-                "k": depth,
-                "modes": {mode: found.to_dict() for mode, found in measured.items()},
-                "difference_to": first if others else None,
-                "differences": {
-                    mode: {name: difference.to_dict() for name, difference in found.items()}
-                    for mode, found in differences.items()
-                },
-            }
+        found = evaluate_collection(
+            opened,
+            texts,
+            judged,
+            modes=[mode.value for mode in modes or _available(opened)],
+            measures=split_names(measures),
+            k=k,
+            where=where,
+            progress=report,
         )
+    if as_json:
+        print_json({"collection": collection, "queries": len(judged), **found.to_dict()})
         return
-    rows = [[mode, *(str(found[name]) for name in names)] for mode, found in measured.items()]
-    rows += [
-        [f"{mode} - {first}", *(str(difference) for difference in found.values())]
-        for mode, found in differences.items()
-    ]
+    first, *_ = found.measured
+    rows = [[mode, *map(str, measured.estimates.values())] for mode, measured in found.measured.items()]
+    rows += [[f"{mode} - {first}", *map(str, differences.values())] for mode, differences in found.differences.items()]
     title = f"{len(judged):,} judged queries, mean and 95 % interval"
-    print_table({"mode": "left", **dict.fromkeys(names, "wrap")}, rows, title=title)
+    print_table({"mode": "left", **dict.fromkeys(found.measured[first].estimates, "wrap")}, rows, title=title)
 
 
 def _available(collection: Collection) -> list[Mode]:
     return [Mode.DENSE, Mode.LEXICAL, Mode.HYBRID] if collection.encoder else [Mode.LEXICAL]
-
-
-def _run(
-    collection: Collection, queries: dict[str, str], mode: Mode, k: int, report: Report | None
-) -> dict[str, dict[str, float]]:
-    """Search every query and return the scores by query and document."""
-    run = {}
-    names = list(queries)
-    for start in range(0, len(names), _QUERIES_AT_ONCE):
-        batch = names[start : start + _QUERIES_AT_ONCE]
-        found = collection.search([queries[name] for name in batch], k, mode=mode.value)
-        for name, hits in zip(batch, found, strict=True):
-            run[name] = dict(zip(hits.ids, hits.scores.tolist(), strict=True))
-        if report:
-            report(start + len(batch), len(names), f"{mode} queries")
-    return run
 
 
 def systems(
@@ -146,7 +120,9 @@ def reproduce(
         note(f"The result is in {save}.")
     if as_json:
         print_json(result.to_dict())
-        return
-    from rich.console import Console
+    elif sys.stdout.isatty():
+        from rich.console import Console
 
-    Console().print(result)
+        Console().print(result)
+    else:
+        typer.echo(f"{result.to_markdown()}\nClaim: {result.claim}\nVerdict: {result.verdict}. {result.because}")

@@ -1,0 +1,58 @@
+"""Put measured numbers into the pages, so that none is typed by hand.
+
+A page asks for the figures of ``benchmarks/results/NAME.json`` by two comment lines; what stands between them is
+written by this script. Words after the name keep only those measures:
+
+    <!-- figures: search-quality nDCG@10 -->
+    <!-- end of figures -->
+
+Run ``python docs/figures.py`` to rewrite the pages, or with ``--check`` to fail when one is out of date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from isometry.evaluation import Figure, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(<!-- figures: (\S+)([^\n]*?) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+
+def with_figures(text: str) -> str:
+    """Return a page's text with all its figures as the result files have them."""
+    return BLOCK.sub(lambda block: f"{block[1]}{table_of(block[2], block[3].split())}{block[4]}", text)
+
+
+def table_of(name: str, measures: list[str]) -> str:
+    """Return the figures of one result as a Markdown table, with where and how they were measured."""
+    result = Result.load(RESULTS / f"{name}.json")
+
+    def kept(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+        return tuple(figure for figure in figures if not measures or figure.measure in measures)
+
+    table = replace(result, figures=kept(result.figures), baselines=kept(result.baselines)).to_markdown()
+    where = result.environment
+    origin = f"`{where.command}`; {where.processor}, {where.threads} threads, seed {where.seed}, {where.date[:10]}"
+    return f"\n{table}\n{result.title}. {origin}. All of it: `benchmarks/results/{name}.json`.\n\n"
+
+
+def main() -> int:
+    """Rewrite the pages, or only look; the number of pages that were out of date is the exit status of a check."""
+    stale = {page: new for page in PAGES if (new := with_figures(old := page.read_text("utf-8"))) != old}
+    if "--check" in sys.argv[1:]:
+        for page in stale:
+            print(f"{page.relative_to(ROOT)} has old figures; run: python docs/figures.py", file=sys.stderr)
+        return len(stale)
+    for page, text in stale.items():
+        page.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

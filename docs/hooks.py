@@ -15,6 +15,7 @@ from isometry.cli import app
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "src" / "isometry"
+RESULTS = ROOT / "benchmarks" / "results" / "systems"
 ROOMS = [name for name in public_names if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()]
 COMMANDS_GO_HERE = "<!-- commands -->"
 
@@ -41,6 +42,8 @@ def on_files(files: Any, config: Any) -> Any:
         pages[f"{name}.md"] = (ROOT / f"{name.upper()}.md").read_text(encoding="utf-8")
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
+    for picture in sorted(RESULTS.glob("*.png")):
+        files.append(File.generated(config, f"systems/{picture.name}", abs_src_path=str(picture)))
     return files
 
 
@@ -90,5 +93,5 @@ def _pages_in(folder: str) -> list[Any]:
 
 def _system_pages() -> dict[str, str]:
     """Markdown of every system's page by name, and of the list of systems as ``index``."""
-    pages: dict[str, str] = importlib.import_module("isometry.systems.pages").all_pages()
+    pages: dict[str, str] = importlib.import_module("isometry.systems.pages").all_pages(RESULTS)
     return pages

@@ -108,6 +108,10 @@ def reproduce(
     data: Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Where the data sets are.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same result.")] = 0,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Also write the result as JSON.")] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", metavar="FOLDER", help="Also draw its curves as pictures into this folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure again what a paper claims, next to its baselines."""
@@ -118,6 +122,11 @@ def reproduce(
     if save:
         result.save(save)
         note(f"The result is in {save}.")
+    if plots:
+        from isometry.evaluation import draw_all
+
+        for picture in draw_all(result, plots):
+            note(f"Drawn: {picture}.")
     if as_json:
         print_json(result.to_dict())
     elif sys.stdout.isatty():

@@ -34,7 +34,7 @@ imports: $(DEV) ## The rooms import one way
 	$(BIN)/lint-imports
 
 docs: $(DEV) ## Build the docs site into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(DEV) ## Measure every figure of the README again (slow) and write benchmarks/results/
 	for question in benchmarks/[a-z]*.py; do $(BIN)/python "$$question" $(ARGS) || exit 1; done

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import bm25s
@@ -244,3 +245,13 @@ def test_entries_of_texts_that_do_not_exist(tmp_path):
     write_folder(tmp_path / "bad", "BM25", good.parameters, good.arrays | {"rows": rows})
     with pytest.raises(Damaged, match="does not have"):
         load_index(tmp_path / "bad").search(["cat"])
+
+
+def test_a_copy_takes_texts_that_the_original_does_not():
+    index = BM25().build(TEXTS)
+    index.add(["zebra"])
+    twin = copy.copy(index)
+    twin.add(["zebra yak"])
+    twin.remove([7])
+    assert index.search(["zebra yak"], 2)[0].tolist() == [[7, -1]]
+    assert twin.search(["zebra yak"], 2)[0].tolist() == [[8, -1]]

@@ -19,7 +19,7 @@ from isometry.indexes.words import Words, check_texts, stop_words_of
 from isometry.storage import Folder, write_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 __all__ = ["BM25"]
 
@@ -153,13 +153,13 @@ class BM25:
         """
         texts = check_texts(x, "texts")
         self._clear()
-        numbers = _Numbers(self._words)
-        rows = [numbers.of(text) for text in texts]
+        found: dict[str, int] = {}
+        rows = _numbered(texts, self._words, lambda word: found.setdefault(word, len(found)))
         self._built, self._n_built, self._n_rows = True, len(texts), len(texts)
-        words = sorted(numbers.words)
+        words = sorted(found)
         if words:
             place = {word: i for i, word in enumerate(words)}
-            renumber = [place[word] for word in numbers.words]
+            renumber = [place[word] for word in found]
             self._index([[renumber[i] for i in row] for row in rows], len(words))
             self._vocabulary = Vocabulary.of(words)
         return self
@@ -191,13 +191,13 @@ class BM25:
         self._n_rows += len(texts)
         if self._alive is not None:
             self._alive = np.concatenate([self._alive, np.ones(len(texts), bool)])
-        rows = [self._words(text) for text in texts]
+        rows = _numbered(texts, self._words, self._number)
         if not self._mean_length and any(rows):
             self._mean_length = sum(map(len, rows)) / len(rows)
         entries = [
-            (self._number(word), row, count, len(words))
-            for row, words in enumerate(rows, first)
-            for word, count in Counter(words).items()
+            (term, row, count, len(terms))
+            for row, terms in enumerate(rows, first)
+            for term, count in Counter(terms).items()
         ]
         if entries:
             terms, at, counts, lengths = (np.array(column, np.int64) for column in zip(*entries, strict=True))
@@ -207,6 +207,13 @@ class BM25:
                 last = self._added.pop()
                 self._added[-1] = self._added[-1].followed_by(last)
         return np.arange(first, self._n_rows)
+
+    def __copy__(self) -> Self:
+        """Return an index that shares what is there, and to which texts can be added without touching this one."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._added, twin._new_words = list(self._added), dict(self._new_words)
+        return twin
 
     def remove(self, ids: Any) -> int:
         """Drop texts for good; their ids are never used again and their bytes go with the next `build`.
@@ -427,23 +434,24 @@ class BM25:
         return weigh(counts, lengths, l_avg=self._mean_length, k1=self.k1, b=self.b, delta=self.delta)
 
 
-class _Numbers(dict[str, int]):
-    """Numbers words as they come, each looked at once; -1 for stop words."""
+def _numbered(texts: list[str], words: Words, number: Callable[[str], int]) -> list[list[int]]:
+    """Return the words of each text as numbers; every distinct word is stemmed and given its number once."""
+    known = _Known(words, number)
+    return [[i for i in map(known.__getitem__, words.split(text)) if i >= 0] for text in texts]
 
-    def __init__(self, words: Words) -> None:
+
+class _Known(dict[str, int]):
+    """Numbers of words before stemming, found when first asked for; -1 for stop words."""
+
+    def __init__(self, words: Words, number: Callable[[str], int]) -> None:
         super().__init__()
         self._keep = words.keep
-        self._split = words.split
-        self.words: dict[str, int] = {}
+        self._number = number
 
     def __missing__(self, word: str) -> int:
         kept = self._keep(word)
-        number = -1 if kept is None else self.words.setdefault(kept, len(self.words))
-        self[word] = number
-        return number
-
-    def of(self, text: str) -> list[int]:
-        return [number for number in map(self.__getitem__, self._split(text)) if number >= 0]
+        self[word] = -1 if kept is None else self._number(kept)
+        return self[word]
 
 
 def _by_every_term(offsets: NDArray[np.int64], rows: NDArray[np.int32], weights: NDArray[np.float32]) -> Postings:

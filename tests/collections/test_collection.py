@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -144,7 +145,7 @@ class TestHits:
             hits = collection.search("danger")
             assert "&lt;script&gt;" in hits._repr_html_()
             assert "<script>" not in hits._repr_html_()
-            console = Console(width=120, file=open(os.devnull, "w"), record=True)
+            console = Console(width=120, file=io.StringIO(), record=True)
             console.print(hits)
             assert "[red]danger[/red]" in console.export_text()
         assert "Hits(1 lexical" in repr(hits)
@@ -387,9 +388,9 @@ class TestOpening:
     @pytest.mark.parametrize(
         "change",
         [
-            {"kind": "cake"}, {"format_version": "one"}, {"format_version": 0}, {"metric": "x"}, {"dim": -1}, {"dim": 2.5},
-            {"segment": "../../etc"}, {"segment": 7}, {"text_fields": "text"}, {"text_fields": [1]}, {"passages": "no"},
-            {"encoder": "x"}, {"uuid": None},
+            {"kind": "cake"}, {"format_version": "one"}, {"format_version": 0}, {"metric": "x"}, {"dim": -1},
+            {"dim": 2.5}, {"segment": "../../etc"}, {"segment": 7}, {"text_fields": "text"}, {"text_fields": [1]},
+            {"passages": "no"}, {"encoder": "x"}, {"uuid": None},
         ],
     )  # fmt: skip
     def test_damaged_manifest(self, points, change):
@@ -467,7 +468,8 @@ class TestFullDisk:
             c = iso.open(sys.argv[1]); c.search([1.0, 0.0])
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
             try:
-                c.add([{"id": f"big{i}"} for i in range(100_000)], vectors=np.random.rand(100_000, 2), batch_rows=100_000)
+                rows = [{"id": f"big{i}"} for i in range(100_000)]
+                c.add(rows, vectors=np.random.rand(100_000, 2), batch_rows=100_000)
             except iso.errors.StorageFull as error:
                 print("full:", error)
         """

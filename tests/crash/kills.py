@@ -55,7 +55,7 @@ def _write_until_killed(path: Path, journal: Path, seed: int, random_: random.Ra
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not journal.exists() and process.poll() is None:
+        while not (journal.exists() and journal.stat().st_size) and process.poll() is None:
             assert time.monotonic() < deadline, "the writer did not start"
             time.sleep(0.01)
         time.sleep(random_.uniform(0, 0.6))

@@ -19,8 +19,9 @@ IDS = 200
 def main(path: str, journal: str, seed: int) -> None:
     random_ = random.Random(seed)
     log = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    note(log, {"event": "started"})
     with iso.open(path) as collection:
+        collection.delete([])
+        note(log, {"event": "started"})
         stamp = 0
         while True:
             stamp += 1

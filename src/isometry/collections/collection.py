@@ -27,7 +27,7 @@ from isometry.collections.table import ID, DocumentTable, folder_bytes
 from isometry.collections.texts import join_texts
 from isometry.collections.verify import check_collection
 from isometry.collections.view import Found, View
-from isometry.collections.where import check_where
+from isometry.collections.where import check_where, filter_errors
 from isometry.errors import (
     AlreadyExists,
     Damaged,
@@ -360,9 +360,8 @@ class Collection:
         queries = as_queries(query)
         view = self._current()
         mode = self._choose_mode(mode, queries, view)
-        checked = check_where(where, view.table.schema) if where is not None else None
         vectors = self._query_vectors(queries) if mode != "lexical" else None
-        allowed = view.allowed(checked)
+        allowed = view.allowed(where)
         if mode == "dense" and vectors is not None:
             found = view.search_dense(vectors, k, allowed, effort, threads)
         elif mode == "lexical":
@@ -469,7 +468,10 @@ class Collection:
             if ids is not None:
                 table, gone = table.delete_ids(pa.array(_check_ids(ids), pa.string()))
             else:
-                table, gone = table.delete(check_where(where, table.schema).scan_filter)
+                checked = check_where(where, table.schema)
+                assert checked is not None
+                with filter_errors(checked):
+                    table, gone = table.delete(checked.scan_filter)
             return gone
 
     def build(self, spec: str | None = None, *, progress: Progress | None = None) -> BuildReport:
@@ -750,7 +752,7 @@ class Collection:
         encoder = self.encoder
         assert encoder is not None
         vectors: Any = encoder.encode_query(queries.texts or [])
-        return vectors  # type: ignore[no-any-return]
+        return vectors
 
     def _hits(self, view: View, found: Found, row: int, mode: str) -> Hits:
         documents = found.documents[row]

@@ -155,6 +155,8 @@ def shape_rows(
         )
     if vectors is not None:
         extra[VECTORS] = to_arrow(vectors)
+    # An attribute is stored from its first value on: a column of nothing but nulls has no type to keep.
+    rows = rows.drop_columns([field.name for field in rows.schema if pa.types.is_null(field.type)])
     for field in internal_fields(vectors.dim if vectors is not None else 1):
         if field.name in extra:
             values = extra[field.name]

@@ -11,7 +11,7 @@ __all__ = ["AddReport", "BuildReport", "OptimizeReport", "Stats", "VerifyReport"
 class _Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain Python values."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

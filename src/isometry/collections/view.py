@@ -17,20 +17,20 @@ import numpy as np
 from isometry.collections.segment import joined_ids
 from isometry.collections.table import ID, SEQ, SPANS, VECTORS, vectors_of
 from isometry.collections.texts import join_texts
+from isometry.collections.where import Where, check_where, filter_errors
 from isometry.indexes import BM25, Flat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
     from isometry.collections.segment import Segment
     from isometry.collections.table import DocumentTable
-    from isometry.collections.where import Where
 
 __all__ = ["Found", "View"]
 
-_MASKS_KEPT = 32
+_FILTERS_KEPT = 32
 
 
 class Found(NamedTuple):
@@ -69,20 +69,24 @@ class View:
         self.metric = metric
         self.text_fields = [name for name in text_fields if name in table.columns]
         self._lock = threading.Lock()
-        self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+        self._filters: OrderedDict[Hashable, Where] = OrderedDict()
+        self._masks: OrderedDict[Hashable, NDArray[np.bool_]] = OrderedDict()
         self._lexical: BM25 | None = None
-        self._previous_lexical = (previous._lexical or previous._previous_lexical) if previous else None
-        self._tail_ids: list[str] = list(previous._tail_ids) if previous else []
-        self._tail_vectors: NDArray[np.float32] | None = previous._tail_vectors if previous else None
-        self._tail: Flat | None = previous._tail if previous else None
-        if previous:
+        self._previous_lexical: BM25 | None = None
+        if previous is not None:
+            self._previous_lexical = previous._lexical if previous._lexical is not None else previous._previous_lexical
+        self._tail_ids: list[str] = list(previous._tail_ids) if previous is not None else []
+        self._tail_vectors: NDArray[np.float32] | None = previous._tail_vectors if previous is not None else None
+        self._tail: Flat | None = previous._tail if previous is not None else None
+        self._seq: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._starts: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._alive: NDArray[np.bool_] | None = None
+        if previous is not None:
             self._seq, self._starts = previous._seq, previous._starts
-        elif segment:
+        elif segment is not None:
             self._seq, self._starts = segment.seq, segment.starts
-        else:
-            self._seq, self._starts = np.zeros(0, np.int64), np.zeros(1, np.int64)
-        if segment and not previous and segment.version == table.version:
-            self._row_offset, self._alive = segment.row_offset, None
+        if segment is not None and not previous and segment.version == table.version:
+            self._row_offset = segment.row_offset
         else:
             self._read_changes()
         self._one_vector_each = bool(np.array_equal(self._starts, np.arange(len(self._starts))))
@@ -130,21 +134,33 @@ class View:
             found.append((cut["start"], cut["end"]) if cut else None)
         return found
 
-    def allowed(self, where: Where | None) -> NDArray[np.bool_] | None:
-        """Return which documents exist and match a filter; None means all of them. Cached per filter."""
+    def allowed(self, where: Any) -> NDArray[np.bool_] | None:
+        """Return which documents exist and match a filter; None means all of them. Cached per filter.
+
+        Raises
+        ------
+        FilterError
+            The filter can't be read, or fails on a stored value.
+        """
         if where is None:
             return self._alive
         with self._lock:
-            if where.key in self._masks:
-                self._masks.move_to_end(where.key)
-                return self._masks[where.key]
-        matching = self.table.scan([SEQ], where.scan_filter)[SEQ].to_numpy()
+            checked = self._filters.get(where) if isinstance(where, str) else None
+        if checked is None:
+            checked = check_where(where, self.table.schema)
+            assert checked is not None
+        with self._lock:
+            if isinstance(where, str):
+                _remember(self._filters, where, checked)
+            if checked.key in self._masks:
+                self._masks.move_to_end(checked.key)
+                return self._masks[checked.key]
+        with filter_errors(checked):
+            matching = self.table.scan([SEQ], checked.scan_filter)[SEQ].to_numpy()
         mask = np.zeros(len(self._seq), bool)
         mask[np.searchsorted(self._seq, matching)] = True
         with self._lock:
-            self._masks[where.key] = mask
-            while len(self._masks) > _MASKS_KEPT:
-                self._masks.popitem(last=False)
+            _remember(self._masks, checked.key, mask)
         return mask
 
     def search_dense(
@@ -255,8 +271,9 @@ class View:
         for row in range(len(vectors)):
             _, first = np.unique(documents[row], return_index=True)
             first = np.sort(first[documents[row][first] >= 0])[:k]
-            for target, source in zip(found, (documents, scores, vectors), strict=True):
-                target[row, : len(first)] = source[row, first]
+            found.documents[row, : len(first)] = documents[row, first]
+            found.scores[row, : len(first)] = scores[row, first]
+            found.vectors[row, : len(first)] = vectors[row, first]
         return found
 
     def _lexical_index(self) -> BM25 | None:
@@ -285,6 +302,12 @@ class View:
         extended = copy.copy(base)
         extended.add(texts)
         return extended
+
+
+def _remember(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> None:
+    kept[key] = value
+    while len(kept) > _FILTERS_KEPT:
+        kept.popitem(last=False)
 
 
 def _nothing(n_queries: int, k: int) -> Found:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from isometry.errors import DimensionMismatch, InvalidInput
-from isometry.estimates import bootstrap_difference, bootstrap_mean, recall_against_exact
+from isometry.estimates import bootstrap_difference, bootstrap_mean, bootstrap_means, recall_against_exact
 
 
 def test_interval_agrees_with_scipy() -> None:
@@ -38,6 +38,14 @@ def test_same_seed_same_interval_and_blocks_do_not_matter(monkeypatch: pytest.Mo
     monkeypatch.setattr("isometry.estimates._CELLS_AT_ONCE", 1_000)
     assert bootstrap_mean(values, seed=5) == once
     assert bootstrap_mean(values, seed=6) != once
+
+
+def test_several_columns_give_what_each_gives_alone() -> None:
+    columns = list(np.random.default_rng(3).random((3, 40)))
+    assert bootstrap_means(columns, seed=2) == [bootstrap_mean(column, seed=2) for column in columns]
+    assert bootstrap_means([]) == []
+    with pytest.raises(DimensionMismatch, match=r"\[1, 2\] queries"):
+        bootstrap_means([[1.0], [1.0, 2.0]])
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.25] * 7])

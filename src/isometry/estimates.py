@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,9 +96,35 @@ def bootstrap_mean(
     ----------
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    x = _check(values, "values", resamples, confidence)
-    means = _resampled_means(x, seed, resamples)
-    return Estimate(float(x.mean()), *_interval(x, means, confidence), len(x))
+    return bootstrap_means([values], seed=seed, resamples=resamples, confidence=confidence)[0]
+
+
+def bootstrap_means(
+    columns: Sequence[ArrayLike], *, seed: int = 0, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+) -> list[Estimate]:
+    """Estimate several means over the same queries: what `bootstrap_mean` gives for each, drawing the queries once.
+
+    Parameters
+    ----------
+    columns : sequence of (n,) float
+        One sequence of values per measure, the same query at the same place.
+    seed, resamples, confidence
+        As for `bootstrap_mean`.
+
+    Raises
+    ------
+    DimensionMismatch
+        The columns differ in length.
+    InvalidInput
+        As for `bootstrap_mean`.
+    """
+    checked = [_check(values, "values", resamples, confidence) for values in columns]
+    if len({len(x) for x in checked}) > 1:
+        raise DimensionMismatch(f"the columns hold {[len(x) for x in checked]} queries; expected the same in each")
+    return [
+        Estimate(float(x.mean()), *_interval(x, means, confidence), len(x))
+        for x, means in zip(checked, _resampled_means(checked, seed, resamples), strict=True)
+    ]
 
 
 def bootstrap_difference(
@@ -144,7 +170,7 @@ def bootstrap_difference(
             f"values hold {len(x)} queries and baseline {len(y)}; a paired difference needs the same queries in both"
         )
     gaps = x - y
-    means = _resampled_means(gaps, seed, resamples)
+    (means,) = _resampled_means([gaps], seed, resamples)
     mean = float(gaps.mean())
     # Equal up to rounding counts as "at least as large": two orders of the same sum must not decide a p-value.
     slack = 1e-12 * max(1.0, float(np.abs(gaps).max()))
@@ -240,11 +266,14 @@ def _interval(x: NDArray[np.float64], means: NDArray[np.float64], confidence: fl
     return float(low), float(high)
 
 
-def _resampled_means(x: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:
+def _resampled_means(columns: list[NDArray[np.float64]], seed: int, resamples: int) -> list[NDArray[np.float64]]:
     random = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start, stop in _blocks(resamples, max(1, _CELLS_AT_ONCE // len(x))):
-        means[start:stop] = x[random.integers(0, len(x), size=(stop - start, len(x)), dtype=np.int32)].mean(axis=1)
+    means = [np.empty(resamples) for _ in columns]
+    n = len(columns[0]) if columns else 1
+    for start, stop in _blocks(resamples, max(1, _CELLS_AT_ONCE // n)):
+        drawn = random.integers(0, n, size=(stop - start, n), dtype=np.int32)
+        for x, found in zip(columns, means, strict=True):
+            found[start:stop] = x.take(drawn).mean(axis=1)
     return means
 
 

@@ -5,6 +5,7 @@ from isometry.estimates import (
     Estimate,
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_means,
     recall_against_exact,
 )
 from isometry.evaluation.collection import Comparison, evaluate_collection, run_collection
@@ -39,6 +40,7 @@ __all__ = [
     "Result",
     "bootstrap_difference",
     "bootstrap_mean",
+    "bootstrap_means",
     "document_text",
     "draw",
     "draw_all",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import DimensionMismatch, InvalidInput, MissingExtra, did_you_mean
-from isometry.estimates import CONFIDENCE, RESAMPLES, Difference, Estimate, bootstrap_difference, bootstrap_mean
+from isometry.estimates import CONFIDENCE, RESAMPLES, Difference, Estimate, bootstrap_difference, bootstrap_means
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP")
 
@@ -141,10 +141,8 @@ def measure(
     values = {str(each): np.zeros(len(queries)) for each in parsed}
     for metric in _evaluator(parsed, qrels).iter_calc(ranked):
         values[str(metric.measure)][place[metric.query_id]] = metric.value
-    estimates = {
-        name: bootstrap_mean(x, seed=seed, resamples=resamples, confidence=confidence) for name, x in values.items()
-    }
-    return Measured(queries, values, estimates, seed, resamples, confidence)
+    found = bootstrap_means(list(values.values()), seed=seed, resamples=resamples, confidence=confidence)
+    return Measured(queries, values, dict(zip(values, found, strict=True)), seed, resamples, confidence)
 
 
 def run_from_arrays(

@@ -41,7 +41,7 @@ from isometry.encoders.tokens import Tokens
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 BASELINE = "sentence-transformers"
-SETTINGS = {"threads": 2, "rounds": 5, "short_texts": 1024, "long_texts": 96, "queries": 30, "cold_runs": 5}
+SETTINGS = {"threads": 2, "rounds": 5, "short_texts": 512, "long_texts": 64, "queries": 20, "cold_runs": 5}
 JUDGED_SET = "cranfield"
 MINIMUM_COSINE = 0.999
 MAXIMUM_LOSS = 0.003
@@ -173,6 +173,7 @@ def throughput(encoders: dict[str, Encode], batch: list[str], rounds: int) -> di
     """Return the median texts per second of each, the encoders taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in encoders}
     for turn in range(rounds + 1):
+        tell(f"{len(batch)} texts, round {turn} of {rounds}")
         for name, encode in encoders.items():
             start = time.perf_counter()
             encode(batch)
@@ -189,6 +190,7 @@ def quality(encoders: dict[str, Encode], judged: Any) -> dict[str, dict[str, flo
     rows: dict[str, dict[str, float]] = {}
     reference: Any = None
     for name, encode in encoders.items():
+        tell(f"quality of {name}")
         found, asked = encode(documents), encode(queries)
         found, asked = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (found, asked))
         scores = asked @ found.T
@@ -268,6 +270,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of judged sets in the BEIR layout")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/encoding.json"))
     parser.add_argument("--rounds", type=int, default=SETTINGS["rounds"])
+    parser.add_argument("--judged", default=JUDGED_SET, help="judged set in that folder on which quality is measured")
     options = parser.parse_args()
     settings = SETTINGS | {"rounds": options.rounds}
 
@@ -281,7 +284,7 @@ def main() -> None:
     queries = samples["short"][-settings["queries"] :]
     one_by_one = {name: each(encode) for name, encode in encoders.items()}
     latency = throughput(one_by_one, queries, settings["rounds"])
-    kept = quality(encoders, evaluation.load_judged(options.data / JUDGED_SET))
+    kept = quality(encoders, evaluation.load_judged(options.data / options.judged))
     rows = []
     for name in encoders:
         row: dict[str, Any] = {"mode": name}
@@ -296,7 +299,7 @@ def main() -> None:
         "question": __doc__.splitlines()[0],
         "command": " ".join(["python", "benchmarks/encoding.py", "--data", "FOLDER"]),
         "model": DEFAULT_ENCODER,
-        "judged_set": JUDGED_SET,
+        "judged_set": options.judged,
         "settings": settings,
         "seed": None,
         "environment": before,
@@ -311,6 +314,11 @@ def main() -> None:
               "{long_ratio:5.2f}x {one_query_milliseconds:6.1f} ms cos {cosine_mean:.5f} nDCG {ndcg10_change:+.4f}"
               .format(**row))  # fmt: skip
     print(result["cold_query_milliseconds"])
+
+
+def tell(what: str) -> None:
+    """Say on the error stream what goes on, as a run takes many minutes."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def each(encode: Encode) -> Encode:

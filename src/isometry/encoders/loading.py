@@ -204,7 +204,8 @@ def _load_in_torch(
     local = local or folder is not None
     try:
         with _quiet():
-            kind = kind or (stored_kind(folder) if folder is not None else _hub_kind(source, local))
+            stored = stored_kind(folder) if folder is not None else _hub_kind(source, local)
+            kind = kind or stored
             class_name = next(class_name for class_name, made in KINDS.items() if made == kind)
             model_class = getattr(sentence_transformers, class_name)
             where = source if folder is None else str(folder)
@@ -224,12 +225,14 @@ def _load_in_torch(
 
 def _hub_kind(source: str, local_only: bool) -> Kind:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if local_only:
         raise FileNotFoundError(source)
     try:
         return stored_kind(Path(hf_hub_download(source, "config_sentence_transformers.json")).parent)
+    except LocalEntryNotFoundError:  # no network: asking for every other file would take minutes
+        raise
     except EntryNotFoundError:
         return "dense"
 

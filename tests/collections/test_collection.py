@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pytest
 
 import isometry as iso
-from isometry.collections.collection import INDEXES
 from isometry.collections.manifest import FORMAT_VERSION, MANIFEST
+from isometry.collections.state import INDEXES
 from isometry.errors import (
     AlreadyExists,
     Damaged,

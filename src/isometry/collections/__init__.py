@@ -1,7 +1,8 @@
 """Collections: documents, attributes and vectors in one durable, searchable folder."""
 
-from isometry.collections.collection import Collection, create, open
+from isometry.collections.collection import Collection
 from isometry.collections.hits import Hit, Hits
+from isometry.collections.opening import create, open
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
 
 __all__ = [

@@ -18,6 +18,7 @@ from isometry.vectors import MultiVectors, as_dense, from_arrow, to_arrow
 
 if TYPE_CHECKING:
     from isometry.collections.manifest import Manifest
+    from isometry.collections.table import DocumentTable
     from isometry.encoders import Encoder, Progress
 
 __all__ = ["VECTOR_FIELD", "check_distinct", "shape_rows", "user_vectors", "with_ids"]
@@ -101,11 +102,10 @@ def user_vectors(records: pa.Table, given: Any, dim: int | None) -> tuple[pa.Tab
 
 def shape_rows(
     records: pa.Table,
-    stored: pa.Schema,
+    table: DocumentTable,
     manifest: Manifest,
     encoder: Encoder | None,
     vectors: MultiVectors | None,
-    version: int,
     where: str,
     progress: Progress | None = None,
 ) -> pa.Table:
@@ -115,15 +115,13 @@ def shape_rows(
     ----------
     records : pa.Table
         With ids, without vectors.
-    stored : pa.Schema
-        The table's schema so far.
+    table : DocumentTable
+        The version that the write starts from: sequence numbers are derived from it, so that none is used twice.
     manifest : Manifest
     encoder : Encoder or None
         Encodes the texts when no vectors are given.
     vectors : MultiVectors or None
         The caller's own.
-    version : int
-        Version of the table that the write starts from; sequence numbers are derived from it, so none is used twice.
     where : str
         What to call the batch in an error.
     progress : callable, optional
@@ -135,10 +133,11 @@ def shape_rows(
     InvalidInput
         No text field where the encoder needs one, or no vectors where the collection takes the caller's own.
     """
+    stored = table.schema
     own = [field for field in stored if not is_internal(field.name)]
     rows = coerce(records, merge_schema(pa.schema(own) if own else None, records, where))
     n = len(rows)
-    extra: dict[str, Any] = {SEQ: pa.array(np.arange(n) + (version + 1) * _ROWS_PER_WRITE)}
+    extra: dict[str, Any] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
     if vectors is None and encoder is not None:
         present = [name for name in manifest.text_fields if name in rows.column_names]
         if not present:
@@ -148,10 +147,11 @@ def shape_rows(
             )
         spans, vectors = encode_passages(encoder, join_texts(rows, present), manifest.passages, progress)
         extra[SPANS] = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
-    if vectors is None and manifest.dim is not None:
+    dim = table.dim or manifest.dim
+    if vectors is None and dim is not None:
         raise InvalidInput(
             f"{where} has no vectors and the collection has no encoder to make them; pass vectors= or a column "
-            f"{VECTOR_FIELD!r} with {manifest.dim} numbers per record"
+            f"{VECTOR_FIELD!r} with {dim} numbers per record"
         )
     if vectors is not None:
         extra[VECTORS] = to_arrow(vectors)

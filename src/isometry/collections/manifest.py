@@ -31,7 +31,7 @@ class Manifest:
     metric : str
         ``"cosine"``, ``"dot"`` or ``"l2"``.
     dim : int or None
-        Dimensions of the vectors; None while no vector is known, or for good when there is no vector at all.
+        Dimensions that vectors must have; None leaves that to the first vectors stored.
     encoder : dict or None
         Reference (a name or path that loads again, or None) and fingerprint of the encoder; None for own vectors.
     id_field, text_fields : str, list of str
@@ -59,10 +59,6 @@ class Manifest:
     def with_segment(self, segment: str | None) -> Manifest:
         """Return a copy that points to another segment."""
         return replace(self, segment=segment)
-
-    def with_dim(self, dim: int) -> Manifest:
-        """Return a copy with the number of dimensions, learnt from the first vectors."""
-        return replace(self, dim=dim)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -199,7 +199,7 @@ def _read(
     ids: list[str] = []
     texts: list[str] = []
     lengths: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-    vectors: list[NDArray[np.float32]] = [np.zeros((0, manifest.dim or 1), np.float32)]
+    vectors: list[NDArray[np.float32]] = [np.zeros((0, table.dim or 1), np.float32)]
     for batch in table.batches(columns):
         seq.append(batch[SEQ].to_numpy())
         ids += batch[ID].to_pylist()

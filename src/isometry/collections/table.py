@@ -93,6 +93,11 @@ class DocumentTable:
         """Names of the user's columns."""
         return [name for name in self.schema.names if not is_internal(name)]
 
+    @property
+    def dim(self) -> int | None:
+        """Dimensions of the stored vectors; None while no vector was stored."""
+        return self.schema.field(VECTORS).type.value_type.list_size if VECTORS in self.schema.names else None
+
     def __len__(self) -> int:
         return self._dataset.count_rows() if self._dataset else 0
 

@@ -50,6 +50,8 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     problems: list[str] = []
     if not table.version:
         return problems
+    if None not in (table.dim, manifest.dim) and table.dim != manifest.dim:
+        problems.append(f"the vectors have {table.dim} dimensions; the collection is made for {manifest.dim}")
     keys = table.scan([ID, SEQ])
     for name in (ID, SEQ):
         if keys[name].null_count:
@@ -64,8 +66,6 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
             continue
         vectors = vectors_of(batch)
         counts["vectors"] += len(vectors.tokens)
-        if len(vectors.tokens) and vectors.dim != manifest.dim:
-            problems.append(f"vectors have {vectors.dim} dimensions; the collection has {manifest.dim}")
         if has_spans:
             spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
             unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))

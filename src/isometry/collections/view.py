@@ -95,6 +95,11 @@ class View:
         return len(self._seq) if self._alive is None else int(np.count_nonzero(self._alive))
 
     @property
+    def segment_name(self) -> str | None:
+        """Folder name of the segment; None when nothing is indexed."""
+        return self.segment.path.name if self.segment is not None else None
+
+    @property
     def n_vectors(self) -> int:
         """Number of vectors of the documents shown."""
         if self._alive is None:

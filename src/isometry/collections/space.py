@@ -1,0 +1,110 @@
+"""Which embedding space a collection lives in: its encoder, loaded when needed and never mixed up with another."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isometry.errors import InvalidInput, SpaceMismatch
+
+if TYPE_CHECKING:
+    from isometry.encoders import Encoder, Fingerprint
+
+__all__ = ["Space", "load_dense_encoder", "space_record"]
+
+
+class Space:
+    """The encoder of a collection, by reference and fingerprint.
+
+    Parameters
+    ----------
+    path : Path
+        The collection, for messages.
+    record : dict or None
+        What `space_record` made; None for a collection of the user's own vectors.
+    encoder : Encoder, optional
+        Loaded already; it must be of the same space.
+    """
+
+    def __init__(self, path: Path, record: dict[str, Any] | None, encoder: Encoder | None = None) -> None:
+        self._path = path
+        self._record = record
+        self._guard = threading.Lock()
+        if encoder is not None:
+            self._check(encoder.fingerprint)
+        self._encoder = encoder
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """Identity of the space; None when it is unknown."""
+        if self._record is None:
+            return None
+        from isometry.encoders import Fingerprint
+
+        return Fingerprint.from_dict(self._record["fingerprint"])
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder, loaded by its reference at the first use."""
+        if self._record is None:
+            return None
+        with self._guard:
+            if self._encoder is None:
+                reference = self._record.get("reference")
+                if reference is None:
+                    raise InvalidInput(
+                        f"{self._path} was made with an encoder object ({self.fingerprint}), which has no name to load "
+                        "it by; pass it: isometry.open(path, encoder=...)"
+                    )
+                loaded = load_dense_encoder(reference)
+                self._check(loaded.fingerprint)
+                self._encoder = loaded
+            return self._encoder
+
+    def check_vectors(self, encoded_by: Any) -> None:
+        """Raise `SpaceMismatch` unless the caller's own vectors are said to come from this space.
+
+        Parameters
+        ----------
+        encoded_by : Encoder, Fingerprint or None
+        """
+        if encoded_by is not None:
+            self._check(getattr(encoded_by, "fingerprint", encoded_by))
+        elif self._record is not None:
+            raise SpaceMismatch(
+                f"the collection's vectors are made by {self.fingerprint}; say that yours are too with "
+                "encoded_by=<that encoder>, or leave vectors out and let the collection encode"
+            )
+
+    def _check(self, given: Fingerprint) -> None:
+        own = self.fingerprint
+        if own is None:
+            raise SpaceMismatch(
+                f"{self._path} holds vectors of unknown origin (it was made without an encoder), so {given} can't be "
+                "checked against them; leave the encoder out"
+            )
+        if own != given:
+            raise SpaceMismatch(
+                f"{self._path} holds vectors of {own}, the encoder given is {given}: vectors of two spaces can't be "
+                "compared; use the first, or encode the documents again with the second"
+            )
+
+
+def load_dense_encoder(encoder: Any) -> Encoder:
+    """Load what the user passed as an encoder; a collection takes one of kind ``"dense"``."""
+    from isometry.encoders import load_encoder
+
+    loaded = load_encoder(encoder)
+    if loaded.kind != "dense":
+        raise InvalidInput(f"{loaded.fingerprint} is a {loaded.kind} encoder; a collection takes a dense one")
+    return loaded
+
+
+def space_record(given: Any, loaded: Encoder) -> dict[str, Any]:
+    """Return what the manifest keeps of an encoder: how to load it again, if that is known, and its fingerprint."""
+    reference = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if reference is not None and Path(reference).is_dir():
+        reference = str(Path(reference).resolve())
+    return {"reference": reference, "fingerprint": loaded.fingerprint.to_dict()}

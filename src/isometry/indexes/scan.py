@@ -55,7 +55,9 @@ def products(
     nq, dim = queries.shape
     out = np.empty((count, nq), np.float32)
     multiply = _dots if nq <= _DOT_UP_TO_QUERIES and dim >= _DOT_FROM_DIM else _small_products
-    piece = max(_SMALL_ROWS, _PIECE_BYTES // (4 * dim) // _SMALL_ROWS * _SMALL_ROWS)
+    # Several queries share a piece while it is in the cache; one query only wants few calls.
+    piece_bytes = _PIECE_BYTES if nq > 1 else 8 * _PIECE_BYTES
+    piece = max(_SMALL_ROWS, piece_bytes // (4 * dim) // _SMALL_ROWS * _SMALL_ROWS)
 
     def fill(first: int, last: int) -> None:
         for start in range(first, last, piece):

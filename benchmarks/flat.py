@@ -4,10 +4,10 @@
 
 One process, the same data and threads for all, engines taking turns; medians, and the fastest of all rounds, which
 tells more on a machine that is shared. The floor of a single query is the time to read all vectors once, measured in
-the same rounds by taking their maximum. Peers: faiss-cpu IndexFlatIP (told to use its BLAS for batches of 16 and more: left
-alone it does not, and takes ten times as long), NumPy (matrix product and argpartition, the recipe most people use),
-scikit-learn's brute force. Then: batches, filters of several selectivities, and what a call costs beside the scan (few
-vectors, one thread).
+the same rounds by taking their maximum. Peers: faiss-cpu IndexFlatIP (told to use its BLAS for batches of 16 and
+more: left alone it does not, and takes ten times as long), NumPy (matrix product and argpartition, the recipe most
+people use), scikit-learn's brute force. Then: batches, filters of several selectivities, and what a call costs beside
+the scan (few vectors, one thread).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isometry.encoders import load_encoder, split_passages
+from isometry.encoders import headed_passages, load_encoder, split_passages
 from isometry.errors import InvalidInput
 
 from .objects import MultiObject
@@ -78,3 +78,23 @@ def test_a_megabyte_takes_seconds_not_minutes(minilm):
 def test_what_is_no_text_is_refused(text, wordllama):
     with pytest.raises(InvalidInput):
         split_passages(wordllama, text)
+
+
+def test_headed_passages_fit_the_encoder_and_begin_with_the_heading():
+    encoder = load_encoder("wordllama")
+    heading = "Owls at night"
+    text = heading + " " + "Flour, water, salt and yeast; bake until brown. " * 300
+    spans, passages = headed_passages(encoder, text, heading)
+    assert len(spans) > 2
+    assert [spans[0][0], spans[-1][1]] == [0, len(text)]
+    assert all(passage.startswith(heading) for passage in passages)
+    assert all(len(encoder.tokens.offsets(passage)) <= encoder.max_tokens for passage in passages)
+    assert headed_passages(encoder, text)[0] == split_passages(encoder, text)
+
+
+def test_a_heading_that_is_too_long_is_left_out():
+    encoder = load_encoder("wordllama")
+    heading = "very long title " * 100
+    text = heading + "body " * 2000
+    spans, passages = headed_passages(encoder, text, heading)
+    assert passages == [text[start:stop] for start, stop in spans]

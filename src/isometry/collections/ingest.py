@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from isometry.collections.attributes import coerce, merge_schema
 from isometry.collections.table import ID, SEQ, SPANS, VECTORS, internal_fields, is_internal
-from isometry.collections.texts import encode_passages, join_texts
+from isometry.collections.texts import encode_passages
 from isometry.errors import DuplicateIds, InvalidInput
 from isometry.vectors import MultiVectors, as_dense, from_arrow, to_arrow
 
@@ -145,7 +145,7 @@ def shape_rows(
                 f"{where} has none of the text fields {', '.join(manifest.text_fields)}; its columns are "
                 f"{', '.join(rows.column_names)}; create the collection with text_fields= naming what to encode"
             )
-        spans, vectors = encode_passages(encoder, join_texts(rows, present), manifest.passages, progress)
+        spans, vectors = encode_passages(encoder, rows, present, manifest.passages, progress)
         extra[SPANS] = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
     dim = table.dim or manifest.dim
     if vectors is None and dim is not None:

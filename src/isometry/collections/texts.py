@@ -26,17 +26,27 @@ def join_texts(rows: pa.Table, fields: Sequence[str]) -> list[str]:
     return [" ".join(str(part) for part in parts if part not in (None, "")) for parts in zip(*columns, strict=True)]
 
 
+def headings(rows: pa.Table, fields: Sequence[str]) -> list[str]:
+    """Return what heads each row's text: the first field, where others follow it; else nothing."""
+    columns = [rows[name].to_pylist() for name in fields if name in rows.column_names]
+    if len(columns) < 2:
+        return [""] * len(rows)
+    return [str(first) if first and any(others) else "" for first, *others in zip(*columns, strict=True)]
+
+
 def encode_passages(
-    encoder: Encoder, texts: list[str], split: bool, progress: Progress | None = None
+    encoder: Encoder, rows: pa.Table, fields: Sequence[str], split: bool, progress: Progress | None = None
 ) -> tuple[list[list[tuple[int, int]]], MultiVectors]:
-    """Encode every passage of every text.
+    """Encode every passage of every document.
 
     Parameters
     ----------
     encoder : Encoder
         Of kind ``"dense"``.
-    texts : list of str
-        An empty text has no passage and so no vector: it can be found by words and attributes only.
+    rows : pa.Table
+        The documents. One without text has no passage and so no vector: words and attributes may still find it.
+    fields : sequence of str
+        The text fields; the first heads every passage.
     split : bool
         Cut texts longer than the encoder reads into passages; otherwise their end is not encoded.
     progress : callable, optional
@@ -49,14 +59,19 @@ def encode_passages(
     vectors : MultiVectors
         One vector per passage.
     """
-    from isometry.encoders import split_passages
+    from isometry.encoders import headed_passages
     from isometry.vectors import MultiVectors
 
-    if split:
-        spans = [split_passages(encoder, text) if text else [] for text in texts]
-    else:
-        spans = [[(0, len(text))] if text else [] for text in texts]
-    passages = [text[start:end] for text, cuts in zip(texts, spans, strict=True) for start, end in cuts]
-    offsets: NDArray[np.int64] = np.cumsum([0, *(len(cuts) for cuts in spans)], dtype=np.int64)
+    spans: list[list[tuple[int, int]]] = []
+    passages: list[str] = []
+    for text, heading in zip(join_texts(rows, fields), headings(rows, fields), strict=True):
+        cuts, bodies = [(0, len(text))], [text]
+        if not text:
+            cuts, bodies = [], []
+        elif split:
+            cuts, bodies = headed_passages(encoder, text, heading)
+        spans.append(cuts)
+        passages += bodies
+    offsets: NDArray[np.int64] = np.cumsum([0, *map(len, spans)], dtype=np.int64)
     vectors: Any = encoder.encode_document(passages, progress=progress)
     return spans, MultiVectors(vectors, offsets)

@@ -2,7 +2,7 @@
 
 from isometry.encoders.base import Encoder, Fingerprint, Progress
 from isometry.encoders.loading import load_encoder
-from isometry.encoders.passages import split_passages
+from isometry.encoders.passages import headed_passages, split_passages
 from isometry.encoders.resolving import DEFAULT_ENCODER
 from isometry.encoders.resumable import encode_to_folder, read_encoded
 
@@ -12,6 +12,7 @@ __all__ = [
     "Fingerprint",
     "Progress",
     "encode_to_folder",
+    "headed_passages",
     "load_encoder",
     "read_encoded",
     "split_passages",

@@ -6,6 +6,7 @@ import errno
 import os
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import lance
@@ -81,25 +82,25 @@ class DocumentTable:
     @property
     def version(self) -> int:
         """Number of the version in hand; 0 before the first write."""
-        return self._dataset.version if self._dataset else 0
+        return self._dataset.version if self._dataset is not None else 0
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """All columns, the internal ones included; no columns before the first write."""
-        return self._dataset.schema if self._dataset else pa.schema([])
+        return self._dataset.schema if self._dataset is not None else pa.schema([])
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Names of the user's columns."""
         return [name for name in self.schema.names if not is_internal(name)]
 
-    @property
+    @cached_property
     def dim(self) -> int | None:
         """Dimensions of the stored vectors; None while no vector was stored."""
         return self.schema.field(VECTORS).type.value_type.list_size if VECTORS in self.schema.names else None
 
     def __len__(self) -> int:
-        return self._dataset.count_rows() if self._dataset else 0
+        return self._dataset.count_rows() if self._dataset is not None else 0
 
     def newest(self) -> DocumentTable:
         """Return the newest version on disk (this object when it is that)."""
@@ -113,7 +114,7 @@ class DocumentTable:
 
     def versions(self) -> list[int]:
         """Return the versions that can still be opened, oldest first."""
-        return [entry["version"] for entry in self._dataset.versions()] if self._dataset else []
+        return [entry["version"] for entry in self._dataset.versions()] if self._dataset is not None else []
 
     def scan(self, columns: list[str], where: Any = None) -> pa.Table:
         """Read `columns` of all rows (that match `where`) in storage order: the order that `take` counts in."""
@@ -195,7 +196,7 @@ class DocumentTable:
 
     def fragments(self) -> tuple[int, int]:
         """Return the number of fragments and the number of deleted rows that still take space."""
-        parts = self._dataset.get_fragments() if self._dataset else []
+        parts = self._dataset.get_fragments() if self._dataset is not None else []
         return len(parts), sum(part.num_deletions for part in parts)
 
     def _widen(self, schema: pa.Schema) -> None:

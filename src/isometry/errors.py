@@ -77,6 +77,14 @@ class NotBuilt(IsometryError, NotImplementedError):
     """Something is planned and described, but does not exist yet."""
 
 
+class TooLarge(InvalidInput, MemoryError):
+    """The work asked for needs more memory than it may take; the message says how much."""
+
+
+class Diverged(IsometryError, ArithmeticError):
+    """A computation left the finite numbers."""
+
+
 class StorageFull(IsometryError, OSError):
     """The disk is full (or a quota is reached); the collection is as it was before the write."""
 

@@ -47,7 +47,7 @@ ROWS = {  # name: state
     "ngcf": "planned",
     "ebv": "planned",
     "resgen": "planned",
-    "limit": "planned",
+    "limit": "works",
     "restore": "planned",
     "debias": "planned",
 }

@@ -223,7 +223,7 @@ def test_what_search_refuses_is_explained_in_one_paragraph(news, words, expected
 
 def test_the_modes_offered_are_those_of_the_library():
     from isometry.cli.options import Mode
-    from isometry.collections.collection import MODES
+    from isometry.collections.answers import MODES
 
     assert tuple(Mode) == MODES
 

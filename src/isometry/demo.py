@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 import sysconfig
 import warnings
@@ -234,7 +235,8 @@ def _of_object(value: Any, name: str, module_name: str) -> Iterator[Entry]:
 
 def _of_live(value: Any, name: str, kind: str, module_name: str) -> Iterator[Entry]:
     try:
-        signature = f"{name.rpartition('.')[2]}{inspect.signature(value)}"
+        # The repr of a default may hold its address, which is another one in every run.
+        signature = f"{name.rpartition('.')[2]}{re.sub(r' at 0x[0-9a-f]+', '', str(inspect.signature(value)))}"
     except (TypeError, ValueError):
         signature = None
     own_docstring = inspect.getdoc(value) if getattr(value, "__doc__", None) else None

@@ -134,6 +134,23 @@ def test_numbers_on_the_pages_are_those_of_the_result_files():
     assert done.returncode == 0, done.stderr
 
 
+def write_papers(path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    papers = [
+        {
+            "id": f"P{number}",
+            "title": f"Paper {number} about {topic}",
+            "abstract": f"We look at {topic}.",
+            "authors": ["O'Anyone", f"Author {number % 5}"],
+            "year": 2000 + number % 10,
+            "venue": ("acl", "lrec", "ws")[number % 3],
+            "award": "Best paper" if number % 7 == 0 else None,
+        }
+        for number, topic in enumerate(("parsing", "translation", "hateful posts", "long documents") * 5)
+    ]
+    parquet.write_table(parquet.pa.Table.from_pylist(papers), path)
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_examples_run(example, tmp_path):
     if "encoder" in example.read_text(encoding="utf-8").replace("no encoder", ""):
@@ -142,6 +159,7 @@ def test_examples_run(example, tmp_path):
     (tmp_path / "qrels").mkdir()
     for name, text in JUDGED.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
+    write_papers(tmp_path / "papers.parquet")
     done = subprocess.run([sys.executable, example, tmp_path], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

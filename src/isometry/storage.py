@@ -35,7 +35,7 @@ from isometry.errors import AlreadyExists, Damaged, InvalidInput, IsometryError,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Folder", "atomic_write_json", "fsync_dir", "read_folder", "read_json", "write_folder"]
+__all__ = ["Folder", "atomic_write_json", "fsync_path", "read_folder", "read_json", "write_folder"]
 
 MANIFEST = "manifest.json"
 FORMAT = "isometry-folder"
@@ -250,8 +250,8 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MANIFEST_BYTES) -> 
     return value
 
 
-def fsync_dir(path: str | os.PathLike[str]) -> None:
-    """Make renames and new names in the folder `path` survive a power cut."""
+def fsync_path(path: str | os.PathLike[str]) -> None:
+    """Make what is in the file `path`, or the names in the folder `path`, survive a power cut."""
     if os.name == "nt":  # Windows can't open a folder; its file systems journal names by themselves.
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -302,7 +302,7 @@ def _write_new(target: Path, manifest: dict[str, Any], parts: dict[str, list[NDA
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    fsync_dir(target.parent)
+    fsync_path(target.parent)
 
 
 def _write_into(folder: Path, manifest: dict[str, Any], parts: dict[str, list[NDArray[Any]]]) -> None:
@@ -315,7 +315,7 @@ def _write_into(folder: Path, manifest: dict[str, Any], parts: dict[str, list[ND
         data = _encode({**manifest, "checksum": _checksum(manifest)})
         if len(data) > MANIFEST_BYTES:
             raise InvalidInput(f"the manifest takes {len(data)} bytes as JSON; at most {MANIFEST_BYTES} are allowed")
-        fsync_dir(folder)
+        fsync_path(folder)
         _replace(folder / MANIFEST, data)
     except BaseException:
         in_use = _files_in_use(folder)
@@ -380,7 +380,13 @@ def _replace(target: Path, data: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    fsync_dir(target.parent)
+    fsync_path(target.parent)
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether an error means a full disk, a spent quota or a limit on file sizes, also when only its text says so."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in full or any(os.strerror(code) in str(error) for code in full)
 
 
 @contextmanager
@@ -388,10 +394,9 @@ def _storage_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_out_of_space(error):
             raise StorageFull(
-                error.errno,
-                f"no space left while writing {target}; what was there before is unchanged: free some space",
+                f"no space left while writing {target}; what was there before is unchanged: free some space"
             ) from error
         raise
 

@@ -28,7 +28,7 @@ from isometry.collections.where import check_where, filter_errors
 from isometry.collections.writing import Writing
 from isometry.errors import Damaged, InvalidInput, ReadOnly, check_choice, check_range
 from isometry.indexes import index_from_spec
-from isometry.storage import fsync_dir
+from isometry.storage import fsync_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -348,9 +348,9 @@ class Collection:
             aside = folder / f".building-{uuid.uuid4().hex}"
             built, recall = build_segment(table, self._state.manifest, spec, aside, progress)
             name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
-            fsync_dir(aside)
+            fsync_path(aside)
             os.rename(aside, folder / name)
-            fsync_dir(folder)
+            fsync_path(folder)
             self._state.manifest = self._state.manifest.with_segment(name)
             self._state.manifest.write(self.path)
             self._sweep()

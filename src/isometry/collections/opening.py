@@ -15,7 +15,7 @@ from isometry.collections.manifest import MANIFEST, Manifest
 from isometry.collections.space import load_dense_encoder, space_record
 from isometry.errors import AlreadyExists, DimensionMismatch, InvalidInput, check_choice, check_range
 from isometry.indexes import METRICS
-from isometry.storage import fsync_dir
+from isometry.storage import fsync_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +151,7 @@ def _place(folder: Path, manifest: Manifest, overwrite: bool) -> None:
         if taken:
             os.rename(folder, old)
         os.rename(aside, folder)
-        fsync_dir(folder.parent)
+        fsync_path(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

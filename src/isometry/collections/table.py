@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from isometry.errors import Damaged, StorageFull
+from isometry.storage import fsync_path, is_out_of_space
 from isometry.vectors import MultiVectors, from_arrow
 
 if TYPE_CHECKING:
@@ -218,22 +218,12 @@ class DocumentTable:
                 continue
             new = [entry for entry in entries if entry.path not in self._durable and entry.is_file()]
             for entry in new:
-                _fsync(entry.path)
+                with suppress(FileNotFoundError):
+                    fsync_path(entry.path)
                 self._durable.add(entry.path)
             if new:
-                _fsync(str(self.path / folder))
-        _fsync(str(self.path))
-
-
-def _fsync(path: str) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+                fsync_path(self.path / folder)
+        fsync_path(self.path)
 
 
 @contextmanager
@@ -241,14 +231,12 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, RuntimeError) as error:
-        text = str(error)
-        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        if getattr(error, "errno", None) in full or any(os.strerror(code) in text for code in full):
+        if is_out_of_space(error):
             raise StorageFull(
                 f"{path}: no space left; nothing of this write was stored, what was there before is unharmed; "
                 "free some space and write again"
             ) from error
-        raise Damaged(f"{path} can't be read or written: {_first_line(text)}") from error
+        raise Damaged(f"{path} can't be read or written: {_first_line(str(error))}") from error
 
 
 def _first_line(text: str) -> str:

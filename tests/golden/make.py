@@ -1,0 +1,36 @@
+"""Write the golden collection of the current format: ``python tests/golden/make.py FOLDER``. Run once per format version."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+
+import isometry as iso
+
+DOCUMENTS = [
+    {
+        "id": "tides",
+        "text": "The moon pulls the sea.",
+        "year": 1687,
+        "rating": 4.5,
+        "checked": True,
+        "day": datetime.date(2020, 1, 2),
+        "tags": ["sea", "moon"],
+        "vector": [1.0, 0.0, 0.0],
+    },
+    {"id": "owls 🦉", "text": "Owls hunt at night.", "year": None, "tags": [], "vector": [0.0, 1.0, 0.0]},
+    {"id": "gone", "text": "This one is deleted.", "vector": [9.0, 9.0, 9.0]},
+]
+LATER = [{"id": "bread", "text": "Flour and water.", "year": 2020, "vector": [0.0, 0.0, 1.0]}]
+
+
+def main(path: str) -> None:
+    with iso.create(path, dim=3, metric="dot") as collection:
+        collection.add(DOCUMENTS)
+        collection.delete(["gone"])
+        collection.optimize()
+        collection.add(LATER)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -12,7 +12,7 @@ DEV    := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt src/isometry/_version.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports docs bench format check clean
+.PHONY: help demo test kills lint types imports docs bench format check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 10
@@ -22,6 +22,9 @@ demo: $(DEMO) ## Search the documentation of the installed Python
 
 test: $(DEV) ## Run the test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+kills: $(DEV) ## Kill a writer 1,000 times and check that nothing is lost (half an hour)
+	$(BIN)/python -m tests.crash.kills $(or $(ARGS),1000)
 
 lint: $(DEV) ## Style and formatting
 	$(BIN)/ruff check

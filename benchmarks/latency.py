@@ -94,7 +94,7 @@ def milliseconds(command: list[str]) -> float:
 
 
 def in_turn(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
-    """Return the milliseconds of every run; the commands take turns, and the first turn, which warms caches, is left out."""
+    """Return the milliseconds of every run but the first, which warms caches; the commands take turns."""
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(runs + 1):
         for name, command in commands.items():

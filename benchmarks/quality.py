@@ -416,7 +416,7 @@ def quality_outcome(figures: list[Figure], baselines: list[Figure], settings: di
         verdict="holds" if abs(gaps[worst]) < 0.005 else "does not hold",
         because=(
             f"the greatest of {len(gaps)} differences between the default way (bfloat16 where the processor has it) "
-            f"and the independent float32 figures is {gaps[worst]:+.4f}: {', '.join(worst)}; agreement.json takes it apart"
+            f"and the independent float32 figures is {gaps[worst]:+.4f}: {', '.join(worst)} (see agreement.json)"
         ),
         figures=tuple(figures),
         baselines=tuple(baselines),

@@ -135,7 +135,7 @@ def test_numbers_on_the_pages_are_those_of_the_result_files():
 
 
 def write_papers(path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     papers = [
         {
             "id": f"P{number}",
@@ -148,7 +148,7 @@ def write_papers(path: Path) -> None:
         }
         for number, topic in enumerate(("parsing", "translation", "hateful posts", "long documents") * 5)
     ]
-    parquet.write_table(parquet.pa.Table.from_pylist(papers), path)
+    parquet.write_table(arrow.Table.from_pylist(papers), path)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)

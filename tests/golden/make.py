@@ -1,4 +1,4 @@
-"""Write the golden collection of the current format: ``python tests/golden/make.py FOLDER``. Run once per format version."""
+"""Write the golden collection of the current format, once per format version: ``python tests/golden/make.py FOLDER``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the golden collection of the current format, once per format version: ``python tests/golden/make.py FOLDER``."""
+"""Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``."""
 
 from __future__ import annotations
 

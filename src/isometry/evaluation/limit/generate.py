@@ -107,7 +107,7 @@ def load_limit(folder: str | Path, *, documents: int = 50_000, seed: int = 0) ->
     Returns
     -------
     JudgedSet
-        Called ``limit``, or ``limit-regenerated`` when the published corpus was not there.
+        Called ``limit``, or ``limit-regenerated-50000`` when the published corpus was not there.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def regenerate(judged: JudgedSet, *, documents: int = 50_000, things_each: int =
     spare = [thing for thing in things() if thing.lower() not in asked]
     names = [*wanted, *people(documents - len(wanted), random, frozenset(wanted))]
     corpus = _corpus(names, wanted, spare, things_each, random)
-    return JudgedSet(f"{judged.name}-regenerated", corpus, judged.queries, judged.qrels, judged.split)
+    return JudgedSet(f"{judged.name}-regenerated-{documents}", corpus, judged.queries, judged.qrels, judged.split)
 
 
 def things_liked(text: str) -> list[str]:

@@ -358,9 +358,9 @@ def _judge(
     beyond = f", and another loss already finds {', '.join(further)}" if further else ""
     because = (
         f"The figures {'come out' if near else 'do not all come out'} again: critical n {told}. But this n belongs to "
-        f"the optimiser: 4 dimensions can rank all pairs of any number of documents{beyond}. On {names[which]} {measure} "
-        f"is {values[dense]:.1%} for the bundled encoder and {values['BM25']:.1%} for BM25; yet one vector per text is no "
-        f"obstacle: {best} reach {values[best]:.1%}."
+        f"the optimiser: 4 dimensions can rank all pairs of any number of documents{beyond}. On {names[which]} "
+        f"{measure} is {values[dense]:.1%} for the bundled encoder and {values['BM25']:.1%} for BM25; yet one vector "
+        f"per text is no obstacle: {best} reach {values[best]:.1%}."
     )
     return ("partly" if figures_hold else "does not hold"), because
 

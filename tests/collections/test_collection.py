@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -345,6 +347,30 @@ class TestManyProcesses:
         process.wait()
         assert notes.delete(["owls"]) == 1
         process.stdout.close()
+
+    def test_threads_search_while_another_writes(self, notes):
+        stop = threading.Event()
+
+        def search() -> int:
+            asked = 0
+            while not stop.is_set():
+                for mode in ("dense", "lexical", "hybrid"):
+                    hits = notes.search("moon sea owls", k=3, mode=mode, where="id != 'bread'")
+                    assert "bread" not in hits.ids
+                    assert len(hits.rows) == len(hits) > 0
+                    asked += 1
+            return asked
+
+        with ThreadPoolExecutor(3) as pool:
+            searches = [pool.submit(search) for _ in range(3)]
+            for n in range(4):
+                notes.add([{"id": f"n{n}", "text": "the moon again"}])
+                notes.upsert([{"id": "tides", "text": f"moon and sea {n}"}])
+                notes.delete([f"n{n}"])
+                notes.optimize()
+            stop.set()
+            assert all(search.result() > 0 for search in searches)
+        assert notes.verify().ok
 
 
 class TestOpening:

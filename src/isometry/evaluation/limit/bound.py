@@ -27,7 +27,8 @@ class Bound:
     solved : bool
         Unit vectors exist that rank every relevant document above all others: they were found.
     recall : float
-        Share of relevant documents among the first |relevant| of their query, by the vectors found.
+        Share of relevant documents among the first |relevant| of their query, by the vectors found; different rows
+        and columns count once.
     margin : float
         Smallest lead of a relevant document that was reached; negative when not solved.
     always : bool

@@ -15,7 +15,7 @@ from isometry.encoders import Fingerprint, Progress
 from isometry.errors import check_choice, check_range
 from isometry.evaluation.limit.generate import thing_asked, things_liked
 
-_TEXTS_AT_ONCE = 1024
+_TEXTS_AT_ONCE = 128
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _FILLER = frozenset({"who", "likes", "and"})
 
@@ -23,7 +23,7 @@ _FILLER = frozenset({"who", "likes", "and"})
 class RandomSums:
     r"""Sums random :math:`\pm 1/\sqrt{d}` vectors of the parts of a text, scaled to length 1.
 
-    Nothing is learnt: the vector of a part is drawn from its own letters. Two texts score about the cosine of their
+    Nothing is learnt: the vector of a part is a hash of its letters. Two texts score about the cosine of their
     sets of parts, with noise of :math:`1/\sqrt{d}`.
 
     Parameters
@@ -48,7 +48,6 @@ class RandomSums:
         self.dim = check_range("dim", dim, 1)
         self.parts = check_choice("parts", parts, ("things", "words"))
         self.seed = check_range("seed", seed, 0)
-        self._vectors: dict[str, NDArray[np.int8]] = {}
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -74,24 +73,22 @@ class RandomSums:
             rows = [[part.lower() for part in cut(text)] for text in texts[first : first + _TEXTS_AT_ONCE]]
             place = {part: i for i, part in enumerate(dict.fromkeys(part for row in rows for part in row))}
             if place:
-                table = np.stack([self._vector(part) for part in place]).astype(np.float32)
                 starts = np.cumsum([0, *map(len, rows)])
                 columns = np.array([place[part] for row in rows for part in row])
                 counts = csr_array((np.ones(len(columns), np.float32), columns, starts), shape=(len(rows), len(place)))
-                sums = counts @ table
+                sums = counts @ self._vectors(place)
                 norms = np.linalg.norm(sums, axis=1, keepdims=True)
                 found[first : first + len(rows)] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
             if progress is not None:
                 progress(min(len(texts), first + _TEXTS_AT_ONCE), len(texts), "texts")
         return found
 
-    def _vector(self, part: str) -> NDArray[np.int8]:
-        if part not in self._vectors:
-            key = hashlib.blake2b(part.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            random = np.random.default_rng([self.seed, int.from_bytes(key, "big")])
-            bits = np.unpackbits(np.frombuffer(random.bytes(math.ceil(self.dim / 8)), np.uint8), count=self.dim)
-            self._vectors[part] = 2 * bits.astype(np.int8) - 1
-        return self._vectors[part]
+    def _vectors(self, parts: Iterable[str]) -> NDArray[np.float32]:
+        """Return -1 and +1 from the bits of a hash of each part; nothing is kept, however many parts there are."""
+        size = math.ceil(self.dim / 8)
+        digests = (hashlib.shake_128(f"{self.seed} {part}".encode("utf-8", "surrogatepass")) for part in parts)
+        bits = np.frombuffer(b"".join(digest.digest(size) for digest in digests), np.uint8).reshape(-1, size)
+        return 2 * np.unpackbits(bits, axis=1, count=self.dim).astype(np.float32) - 1
 
 
 def _words(text: str) -> list[str]:

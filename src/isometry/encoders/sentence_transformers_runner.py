@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from isometry.vectors import Vectors
 
 UNBOUNDED = 1 << 20
-CPU_BATCH = 4096
+CPU_BATCH = 2048
 GPU_BATCH = 1 << 16
 
 

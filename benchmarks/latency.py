@@ -4,7 +4,8 @@
 
 Import and cold figures are medians over fresh processes that take turns, with Python's own start included. The cold
 search is ``isometry search COLLECTION QUERY`` over the documentation of the installed Python with the default encoder;
-its stages are timed inside one process per run, and the imports are added up by package (`-X importtime`).
+its stages are timed inside one process per run, and the imports are added up by package (`-X importtime`). Processor
+time is given too: other load on the machine hardly changes it.
 
 A warm search is one call of `Collection.search` on an open collection of random 384-dimensional vectors and texts of
 Zipf-distributed words. What its parts take (encoder, vector scan, BM25) is measured within the same call, so that the
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -66,8 +68,9 @@ IMPORTS = {
 PROGRAM = "from isometry.cli import main; main()"
 STAGES = """
 import json, sys, time
-marks = [("python start", time.monotonic_ns())]
-mark = lambda name: marks.append((name, time.monotonic_ns()))
+marks = []
+mark = lambda name: marks.append((name, time.monotonic_ns(), time.process_time_ns()))
+mark("python start")
 import isometry.cli; mark("import the command line (typer)")
 import isometry as iso
 import isometry.collections; mark("import collections (lance, pyarrow, numpy)")
@@ -86,45 +89,59 @@ print(json.dumps(marks))
 # -- fresh processes ---------------------------------------------------------------------------------------------------
 
 
-def milliseconds(command: list[str]) -> float:
-    """Return how long a command takes from start to exit."""
-    began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return 1000 * (time.perf_counter() - began)
+Times = tuple[list[float], list[float]]
+"""Milliseconds on the clock, and of processor time (of all threads: it may exceed the clock), of several runs."""
 
 
-def in_turn(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
-    """Return the milliseconds of every run but the first, which warms caches; the commands take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in commands}
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as from an ordinary shell, where Python keeps compiled modules."""
+    shell = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=shell)
+
+
+def run_once(command: list[str]) -> tuple[float, float]:
+    """Return how long a command takes from start to exit, on the clock and in processor time."""
+    cpu, began = children_cpu(), time.perf_counter()
+    run(command)
+    return 1000 * (time.perf_counter() - began), 1000 * (children_cpu() - cpu)
+
+
+def children_cpu() -> float:
+    """Return the processor seconds of all finished child processes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def in_turn(commands: dict[str, list[str]], runs: int) -> dict[str, Times]:
+    """Return the times of every run but the first, which warms caches; the commands take turns."""
+    taken: dict[str, Times] = {name: ([], []) for name in commands}
     for turn in range(runs + 1):
         for name, command in commands.items():
-            spent = milliseconds(command)
+            spent = run_once(command)
             if turn:
-                taken[name].append(spent)
+                for times, value in zip(taken[name], spent, strict=True):
+                    times.append(value)
     return taken
 
 
-def stages(collection: Path, runs: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each stage of a cold search."""
-    found: dict[str, list[float]] = {}
+def stages(collection: Path, runs: int) -> dict[str, Times]:
+    """Return the times of each stage of a cold search."""
+    found: dict[str, Times] = {}
     for _ in range(runs):
-        before = time.monotonic_ns()
+        cpu, before = children_cpu(), (time.monotonic_ns(), 0)
         command = [sys.executable, "-c", STAGES, str(collection), QUERY]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        for name, at in [*json.loads(done.stdout), ("leave", time.monotonic_ns())]:
-            found.setdefault(name, []).append((at - before) / 1e6)
+        done = run(command)
+        end = time.monotonic_ns(), int(1e9 * (children_cpu() - cpu))
+        for name, *at in [*json.loads(done.stdout), ("leave", *end)]:
+            for times, now, then in zip(found.setdefault(name, ([], [])), at, before, strict=True):
+                times.append((now - then) / 1e6)
             before = at
     return found
 
 
 def imports_by_package(arguments: list[str]) -> dict[str, float]:
     """Return the milliseconds of a command's imports by package, those without one as "standard library"."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", PROGRAM, *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = run([sys.executable, "-X", "importtime", "-c", PROGRAM, *arguments])
     spent: Counter[str] = Counter()
     for line in done.stderr.splitlines():
         if not line.startswith("import time:") or "self [us]" in line:
@@ -141,7 +158,7 @@ STANDARD = {name.lstrip("_") for name in sys.stdlib_module_names} | {"site", "en
 def loaded_by_import() -> list[str]:
     """Return which heavy packages `import isometry` loads."""
     code = "import sys, isometry; print(*sorted({'torch', 'lance', 'pyarrow', 'numpy', 'scipy'} & sys.modules.keys()))"
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    return run([sys.executable, "-c", code]).stdout.split()
 
 
 # -- one process -------------------------------------------------------------------------------------------------------
@@ -241,6 +258,16 @@ def figure(data: str, method: str, name: str, values: list[float]) -> Figure:
     )
 
 
+def both(data: str, taken: dict[str, Times]) -> list[Figure]:
+    """Return figures of clock and processor time."""
+    measures = ("milliseconds", "cpu_milliseconds")
+    return [
+        figure(data, name, measure, values)
+        for name, times in taken.items()
+        for measure, values in zip(measures, times, strict=True)
+    ]
+
+
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -253,8 +280,8 @@ def main() -> None:
     figures: list[Figure] = []
 
     taken = in_turn({name: [sys.executable, "-c", code] for name, code in IMPORTS.items()}, options.runs)
-    figures += [figure("import", name, "milliseconds", values) for name, values in taken.items()]
-    import_s = (statistics.median(taken["import isometry"]) - statistics.median(taken["python alone"])) / 1000
+    figures += both("import", taken)
+    import_s = (statistics.median(taken["import isometry"][0]) - statistics.median(taken["python alone"][0])) / 1000
 
     encoder = load_encoder(DEFAULT_ENCODER)
     with tempfile.TemporaryDirectory() as folder:
@@ -265,14 +292,8 @@ def main() -> None:
         program = [sys.executable, "-c", PROGRAM, "search", str(path), QUERY]
         commands = {f"isometry search, {mode}": [*program, "--mode", mode] for mode in ("dense", "lexical", "hybrid")}
         commands["isometry --help"] = [*program[:3], "--help"]
-        data = f"cold, {DOCUMENTED:,} documents"
-        figures += [
-            figure(data, name, "milliseconds", values) for name, values in in_turn(commands, options.runs).items()
-        ]
-        figures += [
-            figure("cold, by stage", name, "milliseconds", values)
-            for name, values in stages(path, options.runs).items()
-        ]
+        figures += both(f"cold, {DOCUMENTED:,} documents", in_turn(commands, options.runs))
+        figures += both("cold, by stage", stages(path, options.runs))
         imported = imports_by_package(program[3:])
         figures += [
             Figure(data="cold, imports by package", method=name, measure="milliseconds", value=round(spent, 2))

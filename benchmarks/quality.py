@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -313,12 +314,19 @@ def fuse_set(judged: JudgedSet, deep: dict[str, Run]) -> dict[str, Measured]:
     }
 
 
-def over_sets(per_set: list[np.ndarray], seed: int = SEED, resamples: int = 10_000) -> tuple[float, float, float]:
+def over_sets(per_set: list[np.ndarray]) -> tuple[float, float, float]:
     """Return the mean of the sets' means with a 95 % interval: queries are drawn anew within each set."""
-    rng = np.random.default_rng(seed)
-    draws = [x[rng.integers(0, len(x), (resamples, len(x)))].mean(1) for x in per_set]
-    low, high = np.percentile(np.mean(draws, axis=0), (2.5, 97.5))
+    counts = draws(tuple(map(len, per_set)))
+    means = np.mean([drawn @ x.astype(np.float32) / len(x) for drawn, x in zip(counts, per_set, strict=True)], axis=0)
+    low, high = np.percentile(means, (2.5, 97.5))
     return float(np.mean([x.mean() for x in per_set])), float(low), float(high)
+
+
+@cache
+def draws(sizes: tuple[int, ...], resamples: int = 10_000) -> list[np.ndarray]:
+    """Return for each set how often each of its queries is drawn, once for all comparisons: (resamples, n) each."""
+    rng = np.random.default_rng(SEED)
+    return [rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32) for n in sizes]
 
 
 def fusion_outcome(found: dict[str, dict[str, Measured]]) -> Outcome:
@@ -347,11 +355,6 @@ def fusion_outcome(found: dict[str, dict[str, Measured]]) -> Outcome:
             mean, low, high = over_sets(values)
             data = f"mean of {len(sets)} sets"
             figures.append(Figure(data=data, method=method, measure=name, value=mean, low=low, high=high, n=len(sets)))
-    for s in sets:
-        for method in ("dense", "BM25", default, *others):
-            figures += [
-                figure for figure in figures_of(found[s][method], data=s, method=method) if figure.measure != "RR@10"
-            ]
     chosen = {s: best_elsewhere(found, s, [default, *others]) for s in sets}
     held_out = [found[s][chosen[s]].values["nDCG@10"] - found[s][default].values["nDCG@10"] for s in sets]
     gain, low, high = over_sets(held_out)
@@ -367,6 +370,13 @@ def fusion_outcome(found: dict[str, dict[str, Measured]]) -> Outcome:
         ),
         figures=tuple(figures),
         settings={
+            "by set": {
+                s: {
+                    method: {name: estimate.mean for name, estimate in found[s][method].estimates.items()}
+                    for method in found[s]
+                }
+                for s in sets
+            },
             "better single mode": {s: better_single(s) for s in sets},
             "chosen on the other sets": chosen,
             "over the better single mode, by set": {
@@ -532,8 +542,7 @@ def main() -> None:
         results = write(options.out, outcomes, time.perf_counter() - began)
         print(f"{judged} after {time.perf_counter() - began:.0f} s", flush=True)
     for result in results:
-        overall = tuple(figure for figure in result.figures if figure.data.startswith("mean of"))
-        Console(width=200).print(replace(result, figures=overall or result.figures))
+        Console(width=200).print(result)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How well are documents found, is that what independent tools find, and which fusion serves hybrid search best?
+"""How well are documents found, and is that what independent tools find?
 
     python benchmarks/quality.py --data FOLDER [--sets cranfield cacm med nfcorpus ...] [--out benchmarks/results]
 
 `FOLDER` holds judged sets in the BEIR layout. Every set is stored as a collection and searched by meaning, by words
-and by both. Three results are written:
+and by both. Two results are written:
 
 quality.json
     nDCG@10, R@100 and RR@10 with 95 % intervals, beside sentence-transformers (its InformationRetrievalEvaluator, the
@@ -14,9 +14,6 @@ agreement.json
     applied to the results of bm25s. It knows relevant and irrelevant only, so grades above 0 count as 1 here, and it
     puts the smaller id first among equal scores, where isometry follows trec_eval (larger id first): both orders are
     measured.
-fusion.json
-    Reciprocal-rank and score fusion of the same two lists, against the default of `Collection.search` and against
-    the better of both lists, with paired bootstrap differences.
 """
 
 from __future__ import annotations
@@ -26,9 +23,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +36,6 @@ from isometry.evaluation import (
     Environment,
     Figure,
     JudgedSet,
-    Measured,
     Outcome,
     Result,
     document_text,
@@ -51,13 +45,12 @@ from isometry.evaluation import (
     run_collection,
 )
 from isometry.indexes.words import stop_words_of
-from isometry.rerank import reciprocal_rank_fusion, score_fusion
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SETS = ("cranfield", "cacm", "med", "nfcorpus", "cosqa_dev", "xquad", "adi")
 MEASURES = ("nDCG@10", "R@100", "RR@10")
-DEPTH, DEEPEST = 100, 1000
+DEPTH = 100
 SEED = 0
 RRF_CONSTANT = 60
 ROUNDING = 5e-4
@@ -67,7 +60,6 @@ COMMAND = "python benchmarks/quality.py --data FOLDER"
 BY_TREC = "change when ties go by trec_eval's rule"
 
 Run = dict[str, dict[str, float]]
-Lists = tuple[np.ndarray, np.ndarray]
 
 
 # -- our side ----------------------------------------------------------------------------------------------------------
@@ -94,9 +86,9 @@ WAYS = (
 )
 
 
-def search_set(judged: JudgedSet, encoders: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
-    """Return the runs of every way, and the two deep lists that the fusions are tried on."""
-    runs, deep = {}, {}
+def search_set(judged: JudgedSet, encoders: dict[str, Any]) -> dict[str, Run]:
+    """Return the runs of every way."""
+    runs = {}
     with tempfile.TemporaryDirectory() as folder:
         for precision, passages in dict.fromkeys((way.precision, way.passages) for way in WAYS):
             path = Path(folder) / f"{precision}-{passages}.iso"
@@ -106,10 +98,7 @@ def search_set(judged: JudgedSet, encoders: dict[str, Any]) -> tuple[dict[str, R
                 for way in WAYS:
                     if (way.precision, way.passages) == (precision, passages):
                         runs[way.name] = run_collection(collection, judged.queries, mode=way.mode, k=DEPTH)
-                if (precision, passages) == ("auto", False):
-                    for mode in ("dense", "lexical"):
-                        deep[mode] = run_collection(collection, judged.queries, mode=mode, k=DEEPEST)
-    return {way.name: runs[way.name] for way in WAYS}, deep
+    return {way.name: runs[way.name] for way in WAYS}
 
 
 # -- the independent side ----------------------------------------------------------------------------------------------
@@ -121,10 +110,11 @@ class Independent:
     def __init__(self, judged: JudgedSet, model: Any) -> None:
         from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-        self.texts = {document["id"]: document_text(document) for document in judged.corpus}
+        self.texts: dict[str, Any] = {document["id"]: document_text(document) for document in judged.corpus}
+        queries: dict[str, Any] = {**judged.queries}
         relevant = {q: {d for d, grade in grades.items() if grade > 0} for q, grades in judged.qrels.items()}
         self.evaluator: Any = InformationRetrievalEvaluator(
-            judged.queries,
+            queries,
             self.texts,
             relevant,
             ndcg_at_k=[10],
@@ -259,142 +249,6 @@ def compared_lists(run: Run, reference: Run, empty: set[str]) -> dict[str, Any]:
     }
 
 
-# -- fusion ------------------------------------------------------------------------------------------------------------
-
-
-def fusions() -> Iterator[tuple[str, Callable[[Lists, Lists], Lists]]]:
-    """Yield every variant: (dense list, lexical list) -> fused list. The first one is the default."""
-
-    def rrf(depth: int, **options: Any) -> Callable[[Lists, Lists], Lists]:
-        return lambda dense, words: reciprocal_rank_fusion([cut(dense, depth), cut(words, depth)], k=DEPTH, **options)
-
-    def scores(depth: int, **options: Any) -> Callable[[Lists, Lists], Lists]:
-        return lambda dense, words: score_fusion([cut(dense, depth), cut(words, depth)], k=DEPTH, **options)
-
-    yield "RRF, depth 100, constant 60", rrf(100)
-    for depth in (50, 200, 1000):
-        yield f"RRF, depth {depth}, constant 60", rrf(depth)
-    for constant in (5, 20):
-        yield f"RRF, depth 100, constant {constant}", rrf(100, constant=constant)
-    for share in (0.3, 0.7):
-        yield f"RRF, depth 100, constant 60, dense {share:g}", rrf(100, weights=[share, 1 - share])
-    for kind in ("min-max", "z-score", "relative"):
-        for depth in (100, 1000):
-            yield f"{kind}, depth {depth}", scores(depth, normalization=kind)
-        for share in (0.3, 0.4, 0.6, 0.7):
-            yield f"{kind}, depth 100, dense {share:g}", scores(100, normalization=kind, weights=[share, 1 - share])
-
-
-def cut(lists: Lists, depth: int) -> Lists:
-    """Return the first places of every list."""
-    return lists[0][:, :depth], lists[1][:, :depth]
-
-
-def as_lists(run: Run, documents: dict[str, int]) -> Lists:
-    """Return a run as arrays, padded with -1 and -inf."""
-    width = max(map(len, run.values()))
-    ids, scores = np.full((len(run), width), -1), np.full((len(run), width), -np.inf, np.float32)
-    for row, found in enumerate(run.values()):
-        ids[row, : len(found)] = [documents[name] for name in found]
-        scores[row, : len(found)] = list(found.values())
-    return ids, scores
-
-
-def fuse_set(judged: JudgedSet, deep: dict[str, Run]) -> dict[str, Measured]:
-    """Return the measures of both single lists and of every fusion on one set."""
-    names = [document["id"] for document in judged.corpus]
-    place = {name: row for row, name in enumerate(names)}
-    dense, words = as_lists(deep["dense"], place), as_lists(deep["lexical"], place)
-    lists = {"dense": dense, "BM25": words} | {name: fuse(dense, words) for name, fuse in fusions()}
-    return {
-        method: measure(
-            iso.evaluation.run_from_arrays(list(judged.queries), names, *found), judged.qrels, MEASURES, seed=SEED
-        )
-        for method, found in lists.items()
-    }
-
-
-def over_sets(per_set: list[np.ndarray]) -> tuple[float, float, float]:
-    """Return the mean of the sets' means with a 95 % interval: queries are drawn anew within each set."""
-    counts = draws(tuple(map(len, per_set)))
-    means = np.mean([drawn @ x.astype(np.float32) / len(x) for drawn, x in zip(counts, per_set, strict=True)], axis=0)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(np.mean([x.mean() for x in per_set])), float(low), float(high)
-
-
-@cache
-def draws(sizes: tuple[int, ...], resamples: int = 10_000) -> list[np.ndarray]:
-    """Return for each set how often each of its queries is drawn, once for all comparisons: (resamples, n) each."""
-    rng = np.random.default_rng(SEED)
-    return [rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32) for n in sizes]
-
-
-def fusion_outcome(found: dict[str, dict[str, Measured]]) -> Outcome:
-    """Compare the fusions over all sets and say which default the figures support."""
-    default, *others = (name for name, _ in fusions())
-    sets = list(found)
-
-    def gains(method: str, base: Callable[[str], str], name: str) -> list[np.ndarray]:
-        return [found[s][method].values[name] - found[s][base(s)].values[name] for s in sets]
-
-    def better_single(each: str) -> str:
-        return max(("dense", "BM25"), key=lambda method: found[each][method]["nDCG@10"].mean)
-
-    figures: list[Figure] = []
-    for method in ("dense", "BM25", default, *others):
-        columns = {
-            "nDCG@10": [found[s][method].values["nDCG@10"] for s in sets],
-            "R@100": [found[s][method].values["R@100"] for s in sets],
-        }
-        if method not in ("dense", "BM25"):
-            columns["nDCG@10-over-better-single"] = gains(method, better_single, "nDCG@10")
-        if method != default:
-            columns["nDCG@10-over-default"] = gains(method, lambda _: default, "nDCG@10")
-            columns["R@100-over-default"] = gains(method, lambda _: default, "R@100")
-        for name, values in columns.items():
-            mean, low, high = over_sets(values)
-            data = f"mean of {len(sets)} sets"
-            figures.append(Figure(data=data, method=method, measure=name, value=mean, low=low, high=high, n=len(sets)))
-    chosen = {s: best_elsewhere(found, s, [default, *others]) for s in sets}
-    held_out = [found[s][chosen[s]].values["nDCG@10"] - found[s][default].values["nDCG@10"] for s in sets]
-    gain, low, high = over_sets(held_out)
-    wins = [name for name in others if over_sets(gains(name, lambda _: default, "nDCG@10"))[1] > 0]
-    single = over_sets(gains(default, better_single, "nDCG@10"))
-    return Outcome(
-        verdict="holds" if single[1] > 0 and not gain > 0.01 else "partly" if single[2] > 0 else "does not hold",
-        because=(
-            f"{default} over the better of dense and BM25 of each set: {single[0]:+.4f} "
-            f"[{single[1]:+.4f}, {single[2]:+.4f}] nDCG@10. The fusion that is best on the other sets, tried on each "
-            f"set in turn: {gain:+.4f} [{low:+.4f}, {high:+.4f}] over the default. Better than the default over all "
-            f"sets, interval above 0: {', '.join(wins) or 'none'}."
-        ),
-        figures=tuple(figures),
-        settings={
-            "by set": {
-                s: {
-                    method: {name: estimate.mean for name, estimate in found[s][method].estimates.items()}
-                    for method in found[s]
-                }
-                for s in sets
-            },
-            "better single mode": {s: better_single(s) for s in sets},
-            "chosen on the other sets": chosen,
-            "over the better single mode, by set": {
-                s: found[s][default].difference(found[s][better_single(s)], "nDCG@10").to_dict() for s in sets
-            },
-            "over the default, by set": {
-                name: {s: found[s][name].difference(found[s][default], "nDCG@10").to_dict() for s in sets}
-                for name in others
-            },
-        },
-    )
-
-
-def best_elsewhere(found: dict[str, dict[str, Measured]], left_out: str, methods: list[str]) -> str:
-    """Return the fusion with the best mean nDCG@10 on all sets but one."""
-    return max(methods, key=lambda m: sum(found[s][m]["nDCG@10"].mean for s in found if s != left_out))
-
-
 # -- the whole ---------------------------------------------------------------------------------------------------------
 
 
@@ -492,15 +346,11 @@ CLAIMS = {
         "The same searches measured by independent code, relevant or not",
         "figures are equal within rounding",
     ),
-    "fusion": (
-        "Ways to fuse dense and BM25 lists",
-        "reciprocal rank fusion of 100 hits each is a good default",
-    ),
 }
 
 
 def main() -> None:
-    """Measure, print and write the three results; what is done so far is written after every set."""
+    """Measure, print and write both results; what is done so far is written after every set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of judged sets in the BEIR layout")
     parser.add_argument("--sets", nargs="+", default=SETS)
@@ -516,10 +366,10 @@ def main() -> None:
     figures: list[Figure] = []
     baselines: list[Figure] = []
     rows: list[dict[str, Any]] = []
-    fused: dict[str, dict[str, Measured]] = {}
+    sets: list[str] = []
     for name in options.sets:
         judged = load(options.data, name)
-        runs, deep = search_set(judged, encoders)
+        runs = search_set(judged, encoders)
         other = Independent(judged, model)
         for way, run in runs.items():
             figures += figures_of(measure(run, judged.qrels, MEASURES, seed=SEED), data=judged.name, method=way)
@@ -527,9 +377,9 @@ def main() -> None:
         for method, run in references.items():
             baselines += figures_of(measure(run, judged.qrels, MEASURES, seed=SEED), data=judged.name, method=method)
         rows += agreement(judged, runs, other)
-        fused[judged.name] = fuse_set(judged, deep)
+        sets.append(judged.name)
         settings = {
-            "sets": [*fused],
+            "sets": sets,
             "encoder": DEFAULT_ENCODER,
             "engines": {precision: getattr(encoder, "engine", "") for precision, encoder in encoders.items()},
             "depth": DEPTH,
@@ -537,7 +387,6 @@ def main() -> None:
         outcomes = {
             "quality": quality_outcome(figures, baselines, settings),
             "agreement": agreement_outcome(rows),
-            "fusion": fusion_outcome(fused),
         }
         results = write(options.out, outcomes, time.perf_counter() - began)
         print(f"{judged} after {time.perf_counter() - began:.0f} s", flush=True)

@@ -24,7 +24,7 @@ def on_config(config: Any) -> Any:
     """Build the navigation: fixed pages first, then what the folders hold."""
     systems = [f"systems/{name}.md" for name in sorted(_system_pages()) if name != "index"]
     config.nav = [
-        {"Start": ["index.md", "quickstart.md", "cli.md"]},
+        {"Start": ["index.md", "quickstart.md", "cli.md", "measurements.md"]},
         {"Rooms": [*_pages_in("rooms"), *(f"reference/{room}.md" for room in ROOMS)]},
         {"Formats": _pages_in("formats")},
         {"Systems": ["systems/index.md", *systems]},

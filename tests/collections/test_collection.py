@@ -194,6 +194,11 @@ class TestWriting:
         assert again.search("sleep", mode="lexical").ids == ["owls"]
         assert again.verify().problems == []
 
+    def test_no_ids_name_no_documents(self, notes):
+        assert notes.get([]).num_rows == 0
+        assert notes.get([]).schema == notes.schema
+        assert notes.delete([]) == 0
+
     def test_ids_come_from_the_content_when_there_are_none(self, tmp_path):
         rows = [{"text": "one"}, {"text": "two"}]
         with iso.create(tmp_path / "a.iso") as a, iso.create(tmp_path / "b.iso") as b:

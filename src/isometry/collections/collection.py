@@ -127,7 +127,7 @@ class Collection:
         """Return the documents with these ids, in this order; ids that are not stored are left out."""
         wanted = _check_ids(ids)
         table = self._state.view().table
-        found = table.scan(table.columns, pc.field(ID).isin(wanted)) if table.version else None
+        found = table.scan(table.columns, pc.field(ID).isin(pa.array(wanted, pa.string()))) if table.version else None
         if found is None or not len(found):
             return self.schema.empty_table()
         place = {name: row for row, name in enumerate(found[ID].to_pylist())}

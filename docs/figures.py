@@ -1,9 +1,12 @@
 """Put measured numbers into the pages, so that none is typed by hand.
 
 A page asks for the figures of ``benchmarks/results/NAME.json`` by two comment lines; what stands between them is
-written by this script. Words after the name keep only those measures:
+written by this script. Words after the name keep only those measures; ``across NAME`` puts the data sets of one measure
+side by side, without intervals:
 
     <!-- figures: search-quality nDCG@10 -->
+    <!-- end of figures -->
+    <!-- figures: search-quality across nDCG@10 -->
     <!-- end of figures -->
 
 Run ``python docs/figures.py`` to rewrite the pages, or with ``--check`` to fail when one is out of date.
@@ -36,10 +39,26 @@ def table_of(name: str, measures: list[str]) -> str:
     def kept(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
         return tuple(figure for figure in figures if not measures or figure.measure in measures)
 
-    table = replace(result, figures=kept(result.figures), baselines=kept(result.baselines)).to_markdown()
+    if measures[:1] == ["across"]:
+        table = across(result, measures[1])
+    else:
+        table = replace(result, figures=kept(result.figures), baselines=kept(result.baselines)).to_markdown()
     where = result.environment
     origin = f"`{where.command}`; {where.processor}, {where.threads} threads, seed {where.seed}, {where.date[:10]}"
     return f"\n{table}\n{result.title}. {origin}. All of it: `benchmarks/results/{name}.json`.\n\n"
+
+
+def across(result: Result, measure: str) -> str:
+    """Return one measure as a table of methods by data sets."""
+    methods: dict[str, dict[str, str]] = {}
+    for note, figures in (("", result.figures), (" (baseline)", result.baselines)):
+        for figure in figures:
+            if figure.measure == measure and figure.value is not None:
+                methods.setdefault(figure.method + note, {})[figure.data] = f"{figure.value:.3f}"
+    sets = list(dict.fromkeys(data for row in methods.values() for data in row))
+    lines = [f"| {measure} | {' | '.join(sets)} |", f"| --- |{' ---: |' * len(sets)}"]
+    lines += [f"| {method} | {' | '.join(row.get(data, '') for data in sets)} |" for method, row in methods.items()]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

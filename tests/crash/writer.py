@@ -1,7 +1,7 @@
 """A writer that is killed: it does random writes and notes in a journal what it begins and what was acknowledged.
 
-Run as ``python writer.py COLLECTION JOURNAL SEED``; it never ends by itself. The journal is appended to with plain
-`write` calls, which survive the process.
+Run as ``python writer.py COLLECTION JOURNAL SEED``; it goes on until it is killed or its parent is gone. The journal is
+appended to with plain `write` calls, which survive the process.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ IDS = 200
 
 
 def main(path: str, journal: str, seed: int) -> None:
+    parent = os.getppid()
     random_ = random.Random(seed)
     log = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with iso.open(path) as collection:
         collection.delete([])
         note(log, {"event": "started"})
         stamp = 0
-        while True:
+        while os.getppid() == parent:
             stamp += 1
             step = plan(random_, f"{seed}-{stamp}")
             note(log, {"event": "begin", **step})

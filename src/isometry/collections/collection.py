@@ -341,19 +341,21 @@ class Collection:
         began = time.perf_counter()
         with self._writing:
             table = self._begin_write()
+            manifest = Manifest.read(self.path)
             spec = spec or self._spec_in_use() or DEFAULT_SPEC
             index_from_spec(spec, metric=self.metric)
             folder = self.path / INDEXES
             folder.mkdir(exist_ok=True)
             aside = folder / f".building-{uuid.uuid4().hex}"
-            built, recall = build_segment(table, self._state.manifest, spec, aside, progress)
+            built, recall = build_segment(table, manifest, spec, aside, progress)
             name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
             fsync_path(aside)
             os.rename(aside, folder / name)
             fsync_path(folder)
-            self._state.manifest = self._state.manifest.with_segment(name)
-            self._state.manifest.write(self.path)
-            self._sweep()
+            # A search in another thread may put an older manifest into the state at any time: the one written decides.
+            manifest = manifest.with_segment(name)
+            manifest.write(self.path)
+            self._sweep(name)
             return BuildReport(
                 spec=built.spec or spec,
                 documents=len(built),
@@ -434,20 +436,19 @@ class Collection:
             )
         if not self._lock.held:
             self._lock.acquire()
-            self._state.manifest = Manifest.read(self.path)
-            self._sweep()
+            self._sweep(Manifest.read(self.path).segment)
         return DocumentTable(self.path / DOCUMENTS)
 
-    def _sweep(self) -> None:
+    def _sweep(self, in_use: str | None) -> None:
         """Remove indexes that nothing points to: older ones, and what an interrupted build left."""
         folder = self.path / INDEXES
         for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.name != self._state.manifest.segment:
+            if entry.name != in_use:
                 shutil.rmtree(entry, ignore_errors=True)
 
     def _spec_in_use(self) -> str | None:
         try:
-            segment = self._state.open_segment()
+            segment = self._state.open_segment(Manifest.read(self.path))
         except Damaged:
             return None
         return segment.spec if segment is not None else None

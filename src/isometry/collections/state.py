@@ -59,18 +59,18 @@ class State:
             if self.pinned is None:
                 self._view, self._stamp = None, ()
 
-    def open_segment(self) -> Segment | None:
-        """Open the segment that the manifest in hand points to; None when nothing is indexed.
+    def open_segment(self, manifest: Manifest) -> Segment | None:
+        """Open the segment that a manifest points to; None when nothing is indexed.
 
         Raises
         ------
         Damaged
             Its files are damaged or gone; the documents are not.
         """
-        if self.manifest.segment is None:
+        if manifest.segment is None:
             return None
         try:
-            return Segment.open(self.path / INDEXES / self.manifest.segment)
+            return Segment.open(self.path / INDEXES / manifest.segment)
         except (NotFound, Damaged) as error:
             raise Damaged(f"{error}. The documents are unharmed: run optimize to build the index again") from error
 
@@ -79,7 +79,7 @@ class State:
             self.manifest = manifest = Manifest.read(self.path)
             old = known if known is not None and manifest.segment == known.segment_name else None
             try:
-                segment = old.segment if old is not None else self.open_segment()
+                segment = old.segment if old is not None else self.open_segment(manifest)
             except Damaged:
                 # A writer may have replaced the segment between our reading of the manifest and of the segment.
                 if attempt + 1 == _ATTEMPTS or Manifest.read(self.path).segment == manifest.segment:
@@ -97,7 +97,7 @@ class State:
             span = f"{known[0]} to {known[-1]}" if known else "none, it is empty"
             raise NotFound(f"{self.path} has no version {version}; it can show {span}")
         table = DocumentTable(self.path / DOCUMENTS, version=version)
-        return View(table, self.open_segment(), self.manifest.metric, self.manifest.text_fields)
+        return View(table, self.open_segment(self.manifest), self.manifest.metric, self.manifest.text_fields)
 
     def _unchanged(self, view: View) -> bool:
         stamp = self._read_stamp()

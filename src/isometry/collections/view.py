@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from isometry import ranked
 from isometry.collections.segment import joined_ids
 from isometry.collections.table import ID, SEQ, SPANS, VECTORS, vectors_of
 from isometry.collections.texts import join_texts
@@ -316,5 +317,5 @@ def _remember(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> No
 
 
 def _nothing(n_queries: int, k: int) -> Found:
-    missing = np.full((n_queries, k), -1, np.int64)
-    return Found(missing, np.full((n_queries, k), -np.inf, np.float32), missing.copy())
+    documents, scores = ranked.empty(n_queries, k)
+    return Found(documents, scores, documents.copy())

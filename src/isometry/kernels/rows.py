@@ -1,0 +1,218 @@
+"""How stored vectors lie in memory: one named tuple of arrays per layout, on which Numba dispatches.
+
+Every array is C-contiguous and made by `padded`, so a kernel may read past the end of a row: what it finds there is
+finite, and the query that it meets is zero. A value is what a codec's ``inverse_transform`` gives, minus the mean that
+the codec holds.
+
+====================  ==========================================  =================================================
+layout                arrays                                      value of dimension j
+====================  ==========================================  =================================================
+`Float32Rows`         values (n, d) float32                       itself
+`Float16Rows`         values (n, d) uint16                        the IEEE half whose bits they are
+`BFloat16Rows`        values (n, d) uint16                        the upper half of a float32
+`ByteRows`            codes (n, s) uint8, constants (n, 2)        step * code + low, with step, low = constants
+`NibbleRows`          the same with 4-bit codes, two in a byte    the same
+`ByteNibbleRows` ...  codes, residuals, constants                 the same + step / levels * residual - step / 2
+====================  ==========================================  =================================================
+
+Bytes: s is d rounded up to 16. Nibbles: dimensions are taken in blocks of 128, which fill 64 bytes: byte i of a block
+holds dimension i in its low half and dimension 64 + i in its high half. A last block of r < 128 dimensions fills
+t = 16 ceil(r / 32) bytes: dimension i low, dimension t + i high. What pads a row is code 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "TWO_LEVELS",
+    "BFloat16Rows",
+    "ByteByteRows",
+    "ByteNibbleRows",
+    "ByteRows",
+    "Float16Rows",
+    "Float32Rows",
+    "NibbleByteRows",
+    "NibbleNibbleRows",
+    "NibbleRows",
+    "Rows",
+    "TwoLevelRows",
+    "code_bytes",
+    "codes_of",
+    "pack_nibbles",
+    "padded",
+    "padded_copy",
+    "unpack_nibbles",
+    "values_of",
+]
+
+ALIGNMENT = 64
+_BLOCK = 128
+
+
+class Float32Rows(NamedTuple):
+    """Plain vectors."""
+
+    values: NDArray[np.float32]
+
+
+class Float16Rows(NamedTuple):
+    """Bits of IEEE half precision."""
+
+    values: NDArray[np.uint16]
+
+
+class BFloat16Rows(NamedTuple):
+    """Upper halves of float32."""
+
+    values: NDArray[np.uint16]
+
+
+class ByteRows(NamedTuple):
+    """One byte per dimension; (step, low) per row."""
+
+    codes: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class NibbleRows(NamedTuple):
+    """Half a byte per dimension; (step, low) per row."""
+
+    codes: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class NibbleNibbleRows(NamedTuple):
+    """4-bit codes with 4-bit residuals."""
+
+    codes: NDArray[np.uint8]
+    residuals: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class NibbleByteRows(NamedTuple):
+    """4-bit codes with 8-bit residuals."""
+
+    codes: NDArray[np.uint8]
+    residuals: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class ByteNibbleRows(NamedTuple):
+    """8-bit codes with 4-bit residuals."""
+
+    codes: NDArray[np.uint8]
+    residuals: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class ByteByteRows(NamedTuple):
+    """8-bit codes with 8-bit residuals."""
+
+    codes: NDArray[np.uint8]
+    residuals: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+Rows: TypeAlias = (
+    Float32Rows
+    | Float16Rows
+    | BFloat16Rows
+    | ByteRows
+    | NibbleRows
+    | NibbleNibbleRows
+    | NibbleByteRows
+    | ByteNibbleRows
+    | ByteByteRows
+)
+TwoLevelRows: TypeAlias = NibbleNibbleRows | NibbleByteRows | ByteNibbleRows | ByteByteRows
+TWO_LEVELS: dict[tuple[int, int], type[TwoLevelRows]] = {
+    (4, 4): NibbleNibbleRows,
+    (4, 8): NibbleByteRows,
+    (8, 4): ByteNibbleRows,
+    (8, 8): ByteByteRows,
+}
+"""The two-level layouts by (bits of the codes, bits of the residuals)."""
+_BITS: dict[type, tuple[int, int]] = {ByteRows: (8, 0), NibbleRows: (4, 0)} | {
+    layout: bits for bits, layout in TWO_LEVELS.items()
+}
+
+
+def padded(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an uninitialised array that starts on a cache line and is followed by 64 bytes of zeros."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    memory = np.empty(size + 2 * ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    memory[start + size :] = 0
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def padded_copy(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of `array`, contiguous or not, made by `padded`."""
+    copy = padded(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def code_bytes(d: int, bits: int) -> int:
+    """Return the bytes that d codes of 4 or 8 bits take in a row, padding included; none for 0 bits."""
+    if bits == 4:
+        whole, rest = divmod(d, _BLOCK)
+        return whole * _BLOCK // 2 + 16 * -(-rest // 32)
+    return 16 * -(-d // 16) if bits == 8 else 0
+
+
+def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return codes (n, d) of 0 to 15 as (n, s) bytes in the nibble layout."""
+    d = codes.shape[1]
+    packed = np.zeros((len(codes), code_bytes(d, 4)), np.uint8)
+    for low, high, at in _nibble_blocks(d):
+        packed[:, at : at + low.stop - low.start] = codes[:, low]
+        packed[:, at : at + high.stop - high.start] |= codes[:, high] << 4
+    return packed
+
+
+def unpack_nibbles(packed: NDArray[np.uint8], d: int) -> NDArray[np.uint8]:
+    """Return the codes (n, d) that `pack_nibbles` packed."""
+    codes = np.empty((len(packed), d), np.uint8)
+    for low, high, at in _nibble_blocks(d):
+        codes[:, low] = packed[:, at : at + low.stop - low.start] & 15
+        codes[:, high] = packed[:, at : at + high.stop - high.start] >> 4
+    return codes
+
+
+def codes_of(stored: NDArray[np.uint8], bits: int, d: int) -> NDArray[np.uint8]:
+    """Return the codes (n, d) that rows of 4-bit or 8-bit codes hold."""
+    return unpack_nibbles(stored, d) if bits == 4 else stored[:, :d]
+
+
+def values_of(rows: Rows, d: int) -> NDArray[np.float32]:
+    """Return the values (n, d) of rows in any layout: what the kernels' scores are scores of."""
+    if isinstance(rows, Float32Rows):
+        return rows.values
+    if isinstance(rows, Float16Rows):
+        return rows.values.view(np.float16).astype(np.float32)
+    if isinstance(rows, BFloat16Rows):
+        return (rows.values.astype(np.uint32) << 16).view(np.float32)
+    bits, residual_bits = _BITS[type(rows)]
+    step, low = rows.constants[:, :1], rows.constants[:, 1:]
+    values = step * codes_of(rows.codes, bits, d) + low
+    if not isinstance(rows, ByteRows | NibbleRows):
+        fine = step / np.float32(2**residual_bits - 1)
+        values += fine * codes_of(rows.residuals, residual_bits, d) - step / 2
+    return values
+
+
+def _nibble_blocks(d: int) -> Iterator[tuple[slice, slice, int]]:
+    """Yield per block the dimensions in the low halves, those in the high halves, and where its bytes start."""
+    for first in range(0, d, _BLOCK):
+        size = code_bytes(min(_BLOCK, d - first), 4)
+        middle = min(first + size, d)
+        yield slice(first, middle), slice(middle, min(middle + size, d)), first // 2

@@ -1,0 +1,1 @@
+"""Transforms: vectors in, other vectors out. A new transform is a file here, and one import line below."""

@@ -1,0 +1,39 @@
+"""Which instructions the kernels use on this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import llvmlite.binding as llvm
+from numba.core import config
+
+from isometry.errors import check_choice
+
+__all__ = ["LEVEL", "LEVELS", "Level", "detect"]
+
+Level = Literal["vnni", "vector", "plain"]
+LEVELS: tuple[Level, ...] = ("vnni", "vector", "plain")
+"""``vnni``: 512-bit vectors with the x86 byte dot product. ``vector``: LLVM vectors, which it lowers to whatever the
+processor has. ``plain``: scalar loops, vectorised by the compiler if it can."""
+
+
+def detect() -> Level:
+    """Return the best level for the processor that Numba compiles for.
+
+    The environment variable ``ISOMETRY_KERNELS`` forces another one. Numba's own ``NUMBA_CPU_NAME`` and
+    ``NUMBA_CPU_FEATURES`` are followed, so that code for an older processor can be made and tested on a newer one.
+    """
+    forced = os.environ.get("ISOMETRY_KERNELS")
+    if forced:
+        return check_choice("ISOMETRY_KERNELS", forced, LEVELS)
+    if config.CPU_FEATURES is not None:
+        features = {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
+    elif config.CPU_NAME is not None:
+        features = set()
+    else:
+        features = {name for name, present in llvm.get_host_cpu_features().items() if present}
+    return "vnni" if {"avx512f", "avx512bw", "avx512vnni"} <= features else "vector"
+
+
+LEVEL: Level = detect()

@@ -1,0 +1,432 @@
+r"""Inner products of a query with stored rows, straight from their codes.
+
+Compiled code calls five functions, and Numba picks the body by the layout of the rows:
+
+``prepare(rows, values, codes)``
+    Return a `Query` for these rows: the float `values`, quantised once into the scratch `codes`.
+``score(rows, query, slot)``
+    :math:`\langle q, x\rangle` at the speed of a graph walk: for byte and nibble codes with the quantised query.
+``score_fine(rows, query, slot)``
+    The same with the float query, for the candidates that the walk found.
+``decode(rows, slot, out)``
+    Write the row as floats into the first d places of an array of d + `QUERY_SPARE`.
+``touch(rows, slot)``
+    Ask for the row's cache lines.
+
+With :math:`x_j = \Delta c_j + \ell` the product is :math:`\Delta\langle q, c\rangle + \ell\sum_j q_j`; with the query as
+:math:`q_j \approx s\,b_j` of signed bytes, :math:`\langle q, c\rangle \approx s\sum_j b_j c_j` in whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload, register_jitable
+
+from isometry.kernels.level import LEVEL
+from isometry.kernels.rows import (
+    BFloat16Rows,
+    ByteByteRows,
+    ByteNibbleRows,
+    ByteRows,
+    Float16Rows,
+    Float32Rows,
+    NibbleByteRows,
+    NibbleNibbleRows,
+    NibbleRows,
+)
+from isometry.kernels.simd import (
+    add_f32,
+    add_i32,
+    address,
+    bf16_to_f32,
+    dot_u8_i8,
+    f16_to_f32,
+    fma,
+    high_nibbles,
+    load_f32,
+    load_i8,
+    load_u8,
+    load_u8_as_f32,
+    load_u8x16,
+    low_nibbles,
+    nibbles_as_f32,
+    prefetch,
+    sum_f32,
+    sum_i32,
+    zero_f32,
+    zero_i32,
+)
+
+__all__ = ["QUERY_SPARE", "Query", "decode", "prepare", "score", "score_fine", "touch"]
+
+QUERY_SPARE = 192
+"""Zeros that must follow the d values of a query, in its float and in its byte array."""
+_TINY = np.float32(1e-36)
+_INLINED = {"forceinline": True}
+inlined = partial(register_jitable, **_INLINED)
+
+
+class Query(NamedTuple):
+    """A query made ready for one layout.
+
+    Attributes
+    ----------
+    values : (d + QUERY_SPARE,) float32
+    codes : (d + QUERY_SPARE,) int8
+    scale : float32
+        ``values`` is about ``scale * codes``.
+    total : float32
+        Sum of the values.
+    """
+
+    values: Any
+    codes: Any
+    scale: Any
+    total: Any
+
+
+# -- what a query must be turned into ----------------------------------------------------------------------------------
+
+
+@inlined()
+def _sum(values):  # type: ignore[no-untyped-def]
+    total = np.float64(0)
+    for value in values:
+        total += value
+    return np.float32(total)
+
+
+@inlined()
+def _scale_of(values):  # type: ignore[no-untyped-def]
+    """Return the step of a symmetric 8-bit scale for the values, and its inverse."""
+    largest = np.float32(0)
+    for value in values:
+        largest = max(largest, abs(value))
+    scale = largest / np.float32(127)
+    return scale, np.float32(1) / scale if scale > _TINY else np.float32(0)
+
+
+def _prepare_floats(rows, values, codes):  # type: ignore[no-untyped-def]
+    return Query(values, codes, np.float32(1), np.float32(0))
+
+
+def _prepare_total(rows, values, codes):  # type: ignore[no-untyped-def]
+    return Query(values, codes, np.float32(1), _sum(values))
+
+
+def _prepare_bytes(rows, values, codes):  # type: ignore[no-untyped-def]
+    scale, inverse = _scale_of(values)
+    for j in range(len(values) - QUERY_SPARE):
+        codes[j] = np.int8(np.rint(values[j] * inverse))
+    return Query(values, codes, scale, _sum(values))
+
+
+def _prepare_nibbles(rows, values, codes):  # type: ignore[no-untyped-def]
+    """As bytes, but in the order in which the nibbles lie: 64 low ones, then 64 high ones, of each block."""
+    scale, inverse = _scale_of(values)
+    n_bytes = rows.codes.shape[1]
+    for first in range(0, n_bytes, 64):
+        half = min(64, n_bytes - first)
+        for i in range(half):
+            codes[2 * first + i] = np.int8(np.rint(values[2 * first + i] * inverse))
+            codes[2 * first + 64 + i] = np.int8(np.rint(values[2 * first + half + i] * inverse))
+    return Query(values, codes, scale, _sum(values))
+
+
+# -- sums of products: (array of rows, slot, query) -> number, by registers ---------------------------------------------
+
+
+@inlined()
+def _row(array, slot):  # type: ignore[no-untyped-def]
+    """Address of a row."""
+    return address(array) + slot * array.strides[0]
+
+
+def _dot_floats(load: Any) -> Any:
+    """Return the product of float values with rows that `load` reads as sixteen floats."""
+
+    @inlined()
+    def dot(array, slot, values):  # type: ignore[no-untyped-def]
+        d, size = array.shape[1], array.itemsize
+        row, query = _row(array, slot), address(values)
+        a, b, c, e = zero_f32(), zero_f32(), zero_f32(), zero_f32()
+        j = 0
+        while j + 48 < d:
+            at, to = row + j * size, query + j * 4
+            a = fma(load(at), load_f32(to), a)
+            b = fma(load(at + 16 * size), load_f32(to + 64), b)
+            c = fma(load(at + 32 * size), load_f32(to + 128), c)
+            e = fma(load(at + 48 * size), load_f32(to + 192), e)
+            j += 64
+        while j < d:
+            a = fma(load(row + j * size), load_f32(query + j * 4), a)
+            j += 16
+        return sum_f32(add_f32(add_f32(a, b), add_f32(c, e)))
+
+    return dot
+
+
+@inlined()
+def _dot_nibbles_f32(array, slot, values):  # type: ignore[no-untyped-def]
+    n_bytes = array.shape[1]
+    row, query = _row(array, slot), address(values)
+    a, b = zero_f32(), zero_f32()
+    for first in range(0, n_bytes, 64):
+        half = min(64, n_bytes - first)
+        for at in range(0, half, 16):
+            both = load_u8x16(row + first + at)
+            a = fma(nibbles_as_f32(both, 0), load_f32(query + 4 * (2 * first + at)), a)
+            b = fma(nibbles_as_f32(both, 4), load_f32(query + 4 * (2 * first + half + at)), b)
+    return sum_f32(add_f32(a, b))
+
+
+@inlined()
+def _dot_bytes_i8(array, slot, codes):  # type: ignore[no-untyped-def]
+    n_bytes = array.shape[1]
+    row, query = _row(array, slot), address(codes)
+    a, b = zero_i32(), zero_i32()
+    at = 0
+    while at + 64 < n_bytes:
+        a = dot_u8_i8(a, load_u8(row + at), load_i8(query + at))
+        b = dot_u8_i8(b, load_u8(row + at + 64), load_i8(query + at + 64))
+        at += 128
+    if at < n_bytes:
+        a = dot_u8_i8(a, load_u8(row + at), load_i8(query + at))
+    return sum_i32(add_i32(a, b))
+
+
+@inlined()
+def _dot_nibbles_i8(array, slot, codes):  # type: ignore[no-untyped-def]
+    row, query = _row(array, slot), address(codes)
+    a, b = zero_i32(), zero_i32()
+    for at in range(0, array.shape[1], 64):
+        both = load_u8(row + at)
+        a = dot_u8_i8(a, low_nibbles(both), load_i8(query + 2 * at))
+        b = dot_u8_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
+    return sum_i32(add_i32(a, b))
+
+
+# -- the same by plain loops --------------------------------------------------------------------------------------------
+
+
+@inlined()
+def _value(row, j):  # type: ignore[no-untyped-def]
+    """Value of a float32 row, code of a byte row."""
+    return row[j]
+
+
+@inlined()
+def _nibble(row, j):  # type: ignore[no-untyped-def]
+    first = j // 128 * 64
+    half, i = min(64, len(row) - first), j % 128
+    return row[first + i] & 15 if i < half else row[first + i - half] >> 4
+
+
+@inlined()
+def _float16(row, j):  # type: ignore[no-untyped-def]
+    bits = np.int64(row[j])
+    exponent, fraction = bits >> 10 & 31, bits & 1023
+    magnitude = (1024 + fraction) * 2.0 ** (exponent - 25) if exponent else fraction * 2.0**-24
+    return np.float32(-magnitude if bits >> 15 else magnitude)
+
+
+@inlined()
+def _bfloat16(row, j):  # type: ignore[no-untyped-def]
+    bits = np.int64(row[j])
+    exponent, fraction = bits >> 7 & 255, bits & 127
+    magnitude = (128 + fraction) * 2.0 ** (exponent - 134) if exponent else fraction * 2.0**-133
+    return np.float32(-magnitude if bits >> 15 else magnitude)
+
+
+def _plain_dot(value_at: Any, number: Any) -> Any:
+    """Return the product with a query of the values that `value_at` reads, summed as `number`."""
+
+    @inlined()
+    def dot(array, slot, query):  # type: ignore[no-untyped-def]
+        row, total = array[slot], number(0)
+        for j in range(len(query) - QUERY_SPARE):
+            total += number(value_at(row, j)) * number(query[j])
+        return total
+
+    return dot
+
+
+# -- the layouts --------------------------------------------------------------------------------------------------------
+
+
+class _Layout(NamedTuple):
+    """The five functions for one layout."""
+
+    prepare: Callable[..., Any]
+    score: Callable[..., Any]
+    score_fine: Callable[..., Any]
+    decode: Callable[..., Any]
+    touch: Callable[..., Any]
+
+
+@inlined()
+def _touch_row(array, slot):  # type: ignore[no-untyped-def]
+    row = _row(array, slot)
+    for at in range(0, array.strides[0], 64):
+        prefetch(row + at)
+
+
+def _float_layout(load: Any, value_at: Any) -> _Layout:
+    dot = _plain_dot(value_at, np.float32) if LEVEL == "plain" else _dot_floats(load)
+
+    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+        return dot(rows.values, slot, query.values)
+
+    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+        row = rows.values[slot]
+        for j in range(len(row)):
+            out[j] = value_at(row, j)
+
+    def touch(rows, slot):  # type: ignore[no-untyped-def]
+        _touch_row(rows.values, slot)
+
+    return _Layout(_prepare_floats, score, score, decode, touch)
+
+
+class _Codes(NamedTuple):
+    """How codes of one width are read: alone, and times a query of bytes or of floats."""
+
+    code_at: Any
+    dot: Any
+    dot_fine: Any
+
+
+def _codes(code_at: Any, dot: Any, dot_fine: Any) -> _Codes:
+    if LEVEL == "plain":
+        return _Codes(code_at, _plain_dot(code_at, np.int32), _plain_dot(code_at, np.float32))
+    return _Codes(code_at, dot, dot_fine)
+
+
+def _one_level(prepare: Any, codes: _Codes) -> _Layout:
+    code_at, dot, dot_fine = codes
+
+    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+        step, low = rows.constants[slot, 0], rows.constants[slot, 1]
+        return step * query.scale * np.float32(dot(rows.codes, slot, query.codes)) + low * query.total
+
+    def score_fine(rows, query, slot):  # type: ignore[no-untyped-def]
+        step, low = rows.constants[slot, 0], rows.constants[slot, 1]
+        return step * dot_fine(rows.codes, slot, query.values) + low * query.total
+
+    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+        row, step, low = rows.codes[slot], rows.constants[slot, 0], rows.constants[slot, 1]
+        for j in range(len(out) - QUERY_SPARE):
+            out[j] = step * np.float32(code_at(row, j)) + low
+
+    def touch(rows, slot):  # type: ignore[no-untyped-def]
+        _touch_row(rows.codes, slot)
+        prefetch(_row(rows.constants, slot))
+
+    return _Layout(prepare, score, score_fine, decode, touch)
+
+
+def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
+    code_at, _, dot_codes = codes
+    residual_at, _, dot_residuals = residuals
+    fine = np.float32(1 / levels)
+
+    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+        step, low = rows.constants[slot, 0], rows.constants[slot, 1]
+        whole = dot_codes(rows.codes, slot, query.values) + fine * dot_residuals(rows.residuals, slot, query.values)
+        return step * whole + (low - step / np.float32(2)) * query.total
+
+    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+        step, low = rows.constants[slot, 0], rows.constants[slot, 1]
+        row, rest = rows.codes[slot], rows.residuals[slot]
+        for j in range(len(out) - QUERY_SPARE):
+            code = np.float32(code_at(row, j)) + fine * np.float32(residual_at(rest, j)) - np.float32(0.5)
+            out[j] = step * code + low
+
+    def touch(rows, slot):  # type: ignore[no-untyped-def]
+        _touch_row(rows.codes, slot)
+        _touch_row(rows.residuals, slot)
+        prefetch(_row(rows.constants, slot))
+
+    return _Layout(_prepare_total, score, score, decode, touch)
+
+
+_BYTES = _codes(_value, _dot_bytes_i8, _dot_floats(load_u8_as_f32))
+_NIBBLES = _codes(_nibble, _dot_nibbles_i8, _dot_nibbles_f32)
+_LAYOUTS: dict[type, _Layout] = {
+    Float32Rows: _float_layout(load_f32, _value),
+    Float16Rows: _float_layout(f16_to_f32, _float16),
+    BFloat16Rows: _float_layout(bf16_to_f32, _bfloat16),
+    ByteRows: _one_level(_prepare_bytes, _BYTES),
+    NibbleRows: _one_level(_prepare_bytes if LEVEL == "plain" else _prepare_nibbles, _NIBBLES),
+    NibbleNibbleRows: _two_level(_NIBBLES, _NIBBLES, 15),
+    NibbleByteRows: _two_level(_NIBBLES, _BYTES, 255),
+    ByteNibbleRows: _two_level(_BYTES, _NIBBLES, 15),
+    ByteByteRows: _two_level(_BYTES, _BYTES, 255),
+}
+
+
+def _layout(rows: Any) -> _Layout | None:
+    return _LAYOUTS.get(rows.instance_class) if isinstance(rows, types.BaseNamedTuple) else None
+
+
+# -- what compiled code calls -------------------------------------------------------------------------------------------
+
+
+def prepare(rows: Any, values: Any, codes: Any) -> Any:
+    """Return the `Query` for these rows; `values` and `codes` are (d + QUERY_SPARE,), zero beyond d."""
+    raise NotImplementedError("for compiled code only")
+
+
+def score(rows: Any, query: Any, slot: Any) -> Any:
+    """Return the product of the query with a row, at the speed of a walk."""
+    raise NotImplementedError("for compiled code only")
+
+
+def score_fine(rows: Any, query: Any, slot: Any) -> Any:
+    """Return the product of the float query with a row."""
+    raise NotImplementedError("for compiled code only")
+
+
+def decode(rows: Any, slot: Any, out: Any) -> Any:
+    """Write a row as floats into `out` (d + QUERY_SPARE,)."""
+    raise NotImplementedError("for compiled code only")
+
+
+def touch(rows: Any, slot: Any) -> Any:
+    """Ask for the cache lines of a row."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(prepare, jit_options=_INLINED)
+def _(rows, values, codes):  # type: ignore[no-untyped-def]
+    layout = _layout(rows)
+    return layout and layout.prepare
+
+
+@overload(score, jit_options=_INLINED)
+def _(rows, query, slot):  # type: ignore[no-untyped-def]
+    layout = _layout(rows)
+    return layout and layout.score
+
+
+@overload(score_fine, jit_options=_INLINED)
+def _(rows, query, slot):  # type: ignore[no-untyped-def]
+    layout = _layout(rows)
+    return layout and layout.score_fine
+
+
+@overload(decode, jit_options=_INLINED)
+def _(rows, slot, out):  # type: ignore[no-untyped-def]
+    layout = _layout(rows)
+    return layout and layout.decode
+
+
+@overload(touch, jit_options=_INLINED)
+def _(rows, slot):  # type: ignore[no-untyped-def]
+    layout = _layout(rows)
+    return layout and layout.touch

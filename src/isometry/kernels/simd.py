@@ -1,0 +1,314 @@
+"""Vector registers for Numba: LLVM vector values, and the few operations on them that the kernels need.
+
+A register is a value inside a compiled function, 64 bytes wide; LLVM splits it where the processor has narrower ones.
+Memory is addressed by plain integers (`address` of an array, plus bytes), loads need no alignment. With these, a kernel
+reads as mathematics::
+
+    total = zero_f32()
+    for at in range(0, bytes, 64):
+        total = fma(load_f32(row + at), load_f32(query + at), total)
+    return sum_f32(total)
+
+Only the byte dot product `dot_u8_i8` asks for an instruction by name, where `level.LEVEL` says that it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+from numba.np import arrayobj
+
+from isometry.kernels.level import LEVEL
+
+__all__ = [
+    "add_f32",
+    "add_i32",
+    "address",
+    "bf16_to_f32",
+    "count_ones",
+    "dot_u8_i8",
+    "f16_to_f32",
+    "fma",
+    "high_nibbles",
+    "load_f32",
+    "load_i8",
+    "load_u8",
+    "load_u8_as_f32",
+    "load_u8x16",
+    "load_u64",
+    "low_nibbles",
+    "nibbles_as_f32",
+    "prefetch",
+    "sum_f32",
+    "sum_i32",
+    "zero_f32",
+    "zero_i32",
+]
+
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_HALF, _FLOAT = ir.HalfType(), ir.FloatType()
+
+
+class Vector(types.Type):
+    """Type of a register: `lanes` values of one LLVM type."""
+
+    def __init__(self, name: str, element: ir.Type, lanes: int) -> None:
+        super().__init__(name=name)
+        self.ir = ir.VectorType(element, lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, fe_type.ir)
+
+
+F32X16 = Vector("f32x16", _FLOAT, 16)
+I32X16 = Vector("i32x16", _I32, 16)
+U64X8 = Vector("u64x8", _I64, 8)
+U8X16 = Vector("u8x16", _I8, 16)
+U8X64 = Vector("u8x64", _I8, 64)
+I8X64 = Vector("i8x64", _I8, 64)
+
+Emit = Callable[..., Any]
+
+
+def _operation(returns: Any, *takes: Any) -> Callable[[Emit], Any]:
+    """Turn ``emit(builder, *values)`` into a function for compiled code with the given types."""
+
+    def decorate(emit: Emit) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return emit(builder, *values)
+
+        # Numba reads the parameters off the function itself, so there is one shape per number of operands.
+        if len(takes) == 0:
+
+            def typed(typing_context: Any) -> Any:
+                return returns(), codegen
+
+        elif len(takes) == 1:
+
+            def typed(typing_context: Any, a: Any) -> Any:  # type: ignore[misc]
+                return returns(*takes), codegen
+
+        elif len(takes) == 2:
+
+            def typed(typing_context: Any, a: Any, b: Any) -> Any:  # type: ignore[misc]
+                return returns(*takes), codegen
+
+        else:
+
+            def typed(typing_context: Any, a: Any, b: Any, c: Any) -> Any:  # type: ignore[misc]
+                return returns(*takes), codegen
+
+        typed.__name__, typed.__doc__, typed.__module__ = emit.__name__, emit.__doc__, emit.__module__
+        return intrinsic(typed)
+
+    return decorate
+
+
+def _load(builder: Any, place: Any, kind: ir.Type) -> Any:
+    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1, typ=kind)
+
+
+def _constant(kind: ir.VectorType, value: Any) -> ir.Constant:
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _call(builder: Any, name: str, returns: ir.Type, *operands: Any) -> Any:
+    kind = ir.FunctionType(returns, [operand.type for operand in operands])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), operands)
+
+
+@intrinsic
+def address(typing_context: Any, array: Any) -> Any:
+    """Address of the first element of an array, which must stay referenced while the address is used."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = arrayobj.make_array(signature.args[0])(context, builder, values[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.int64(array), codegen
+
+
+@_operation(types.void, types.int64)
+def prefetch(builder: Any, place: Any) -> Any:
+    """Ask for the cache line at an address; any address will do."""
+    pointer = builder.inttoptr(place, ir.IntType(8).as_pointer())
+    flags = [ir.Constant(_I32, value) for value in (0, 3, 1)]
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *flags)
+    return ir.Constant(ir.IntType(8).as_pointer(), None)
+
+
+@_operation(F32X16)
+def zero_f32(builder: Any) -> Any:
+    """Sixteen float zeros."""
+    return _constant(F32X16.ir, 0.0)
+
+
+@_operation(I32X16)
+def zero_i32(builder: Any) -> Any:
+    """Sixteen integer zeros."""
+    return _constant(I32X16.ir, 0)
+
+
+@_operation(F32X16, types.int64)
+def load_f32(builder: Any, place: Any) -> Any:
+    """Sixteen float32."""
+    return _load(builder, place, F32X16.ir)
+
+
+@_operation(U8X64, types.int64)
+def load_u8(builder: Any, place: Any) -> Any:
+    """Sixty-four bytes."""
+    return _load(builder, place, U8X64.ir)
+
+
+@_operation(I8X64, types.int64)
+def load_i8(builder: Any, place: Any) -> Any:
+    """Sixty-four signed bytes."""
+    return _load(builder, place, I8X64.ir)
+
+
+@_operation(U8X16, types.int64)
+def load_u8x16(builder: Any, place: Any) -> Any:
+    """Sixteen bytes."""
+    return _load(builder, place, U8X16.ir)
+
+
+@_operation(U64X8, types.int64)
+def load_u64(builder: Any, place: Any) -> Any:
+    """Eight 64-bit words."""
+    return _load(builder, place, U64X8.ir)
+
+
+@_operation(F32X16, types.int64)
+def load_u8_as_f32(builder: Any, place: Any) -> Any:
+    """Sixteen bytes, as floats."""
+    return builder.uitofp(builder.zext(_load(builder, place, U8X16.ir), I32X16.ir), F32X16.ir)
+
+
+@_operation(F32X16, types.int64)
+def f16_to_f32(builder: Any, place: Any) -> Any:
+    """Sixteen float16 at an address, as float32."""
+    return builder.fpext(_load(builder, place, ir.VectorType(_HALF, 16)), F32X16.ir)
+
+
+@_operation(F32X16, types.int64)
+def bf16_to_f32(builder: Any, place: Any) -> Any:
+    """Sixteen bfloat16 at an address, as float32: the upper half of its bits."""
+    words = builder.zext(_load(builder, place, ir.VectorType(_I16, 16)), I32X16.ir)
+    return builder.bitcast(builder.shl(words, _constant(I32X16.ir, 16)), F32X16.ir)
+
+
+@_operation(F32X16, F32X16, F32X16, F32X16)
+def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c``, lane by lane, rounded once."""
+    return _call(builder, "llvm.fma.v16f32", F32X16.ir, a, b, c)
+
+
+@_operation(I32X16, I32X16, I32X16)
+def add_i32(builder: Any, a: Any, b: Any) -> Any:
+    """Return ``a + b``, lane by lane."""
+    return builder.add(a, b)
+
+
+@_operation(F32X16, F32X16, F32X16)
+def add_f32(builder: Any, a: Any, b: Any) -> Any:
+    """Return ``a + b``, lane by lane."""
+    return builder.fadd(a, b)
+
+
+@_operation(types.float32, F32X16)
+def sum_f32(builder: Any, a: Any) -> Any:
+    """Sum of the lanes, added in halves: the same order on every processor."""
+    return _halve(builder, a, builder.fadd)
+
+
+@_operation(types.int32, I32X16)
+def sum_i32(builder: Any, a: Any) -> Any:
+    """Sum of the lanes."""
+    return _call(builder, "llvm.vector.reduce.add.v16i32", _I32, a)
+
+
+@_operation(U8X64, U8X64)
+def low_nibbles(builder: Any, a: Any) -> Any:
+    """Lower four bits of each byte."""
+    return builder.and_(a, _constant(U8X64.ir, 15))
+
+
+@_operation(U8X64, U8X64)
+def high_nibbles(builder: Any, a: Any) -> Any:
+    """Upper four bits of each byte."""
+    return builder.lshr(a, _constant(U8X64.ir, 4))
+
+
+@_operation(F32X16, U8X16, types.int64)
+def nibbles_as_f32(builder: Any, a: Any, shift: Any) -> Any:
+    """The four bits of each byte from bit `shift` (0 or 4) on, as floats."""
+    words = builder.zext(a, I32X16.ir)
+    amount = builder.trunc(shift, _I32)
+    amounts = builder.insert_element(ir.Constant(I32X16.ir, ir.Undefined), amount, ir.Constant(_I32, 0))
+    amounts = builder.shuffle_vector(amounts, amounts, _constant(I32X16.ir, 0))
+    return builder.uitofp(builder.and_(builder.lshr(words, amounts), _constant(I32X16.ir, 15)), F32X16.ir)
+
+
+@_operation(types.int64, U64X8)
+def count_ones(builder: Any, a: Any) -> Any:
+    """Number of bits that are set."""
+    counts = _call(builder, "llvm.ctpop.v8i64", U64X8.ir, a)
+    return _call(builder, "llvm.vector.reduce.add.v8i64", _I64, counts)
+
+
+@_operation(I32X16, I32X16, U8X64, I8X64)
+def dot_u8_i8(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    """Add the products of four neighbouring bytes each, unsigned times signed, to sixteen totals. Exact."""
+    return (_dot_vnni if LEVEL == "vnni" else _dot_generic)(builder, total, a, b)
+
+
+def _dot_vnni(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    if llvm.llvm_version_info[0] < 21:
+        a, b = builder.bitcast(a, I32X16.ir), builder.bitcast(b, I32X16.ir)
+    return _call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16.ir, total, a, b)
+
+
+def _dot_generic(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    """As 16-bit products added in pairs, a pattern that LLVM knows as one instruction on most processors."""
+    words = ir.VectorType(_I16, 64)
+    a, b = builder.zext(a, words), builder.sext(b, words)
+    for _ in range(2):
+        lanes = a.type.count // 2
+        wide = ir.VectorType(_I32, lanes)
+        if a.type.element == _I16:
+            parts = [[builder.sext(_every_other(builder, v, i), wide) for v in (a, b)] for i in (0, 1)]
+            a = builder.add(*(builder.mul(*pair) for pair in parts))
+        else:
+            a = builder.add(_every_other(builder, a, 0), _every_other(builder, a, 1))
+    return builder.add(total, a)
+
+
+def _every_other(builder: Any, a: Any, first: int) -> Any:
+    lanes = a.type.count // 2
+    mask = ir.Constant(ir.VectorType(_I32, lanes), [first + 2 * i for i in range(lanes)])
+    return builder.shuffle_vector(a, a, mask)
+
+
+def _halve(builder: Any, a: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    while a.type.count > 1:
+        lanes = a.type.count // 2
+        low, high = (
+            builder.shuffle_vector(
+                a, a, ir.Constant(ir.VectorType(_I32, lanes), [part * lanes + i for i in range(lanes)])
+            )
+            for part in (0, 1)
+        )
+        a = combine(low, high)
+    return builder.extract_element(a, ir.Constant(_I32, 0))

@@ -117,7 +117,7 @@ def _walk(  # type: ignore[no-untyped-def]
             if size < width or value > scores[size - 1]:
                 _insert(scores, ids, size, width, value, entry)
                 size = min(size + 1, width)
-            if len(passing) and passing[entry]:
+            if passing is not None and passing[entry]:
                 if n_found < len(found) or value > found_scores[n_found - 1]:
                     _insert(found_scores, found, n_found, len(found), value, entry)
                     n_found = min(n_found + 1, len(found))
@@ -129,7 +129,7 @@ def _walk(  # type: ignore[no-untyped-def]
             at += 1
             continue
         ids[at] = ~node
-        if n_trail < len(trail):
+        if trail is not None and n_trail < len(trail):
             trail[n_trail] = node
             trail_scores[n_trail] = scores[at]
             n_trail += 1
@@ -158,16 +158,11 @@ def _walk(  # type: ignore[no-untyped-def]
             if size < width or value > scores[size - 1]:
                 at = min(at, _insert(scores, ids, size, width, value, other))
                 size = min(size + 1, width)
-            if len(passing) and passing[other]:
+            if passing is not None and passing[other]:
                 if n_found < len(found) or value > found_scores[n_found - 1]:
                     _insert(found_scores, found, n_found, len(found), value, other)
                     n_found = min(n_found + 1, len(found))
     return size, n_found, n_trail
-
-
-_NO_FLOATS = np.empty(0, np.float32)
-_NO_IDS = np.empty(0, np.int32)
-_NO_MASK = np.empty(0, np.bool_)
 
 
 @inlined()
@@ -234,7 +229,7 @@ def search(  # type: ignore[no-untyped-def]
         query = prepare(rows, values, codes)
         size, _, _ = _walk(
             rows, space, graph, entries, query, width, seen, todo, scores, ids,
-            _NO_MASK, _NO_FLOATS, _NO_IDS, _NO_FLOATS, _NO_IDS,
+            None, None, None, None, None,
         )  # fmt: skip
         count = min(size, n_fine)
         for j in range(count):
@@ -259,7 +254,7 @@ def search_masked(  # type: ignore[no-untyped-def]
         query = prepare(rows, values, codes)
         _, count, _ = _walk(
             rows, space, graph, entries, query, width, seen, todo, scores, ids,
-            passing, found_scores, found, _NO_FLOATS, _NO_IDS,
+            passing, found_scores, found, None, None,
         )  # fmt: skip
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
@@ -335,7 +330,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
         query, top, slack = _as_query(rows, space, slot, values, codes)
         _, _, n_trail = _walk(
             rows, space, graph, entries, query, window, seen, todo, scores, ids,
-            _NO_MASK, _NO_FLOATS, _NO_IDS, trail_scores, trail,
+            None, None, None, trail_scores, trail,
         )  # fmt: skip
         count = 0
         for j in range(n_trail):

@@ -148,18 +148,18 @@ def test_unknown_spaces_and_missing_names_are_named(data, tmp_path):
 
 
 def test_synthetic_queries_leave_the_data_as_they_are_shifted():
-    near, far = (synthetic_vectors(2_000, 64, shift=shift) for shift in (0.0, 1.0))
+    near, far = (synthetic_vectors(2_000, 64, rank=0.25, shift=shift) for shift in (0.0, 1.0))
     assert np.allclose(np.linalg.norm(near.x, axis=1), 1, atol=1e-5)
     kept = [np.linalg.norm(v.queries @ np.linalg.svd(v.x, full_matrices=False)[2][:16].T) for v in (near, far)]
     assert kept[0] > 1.5 * kept[1]
-    assert np.array_equal(near.x, synthetic_vectors(2_000, 64).x)
+    assert np.array_equal(near.x, synthetic_vectors(2_000, 64, rank=0.25).x)
     assert near.exact(5).shape == (2_000, 5)
     with pytest.raises(InvalidInput, match="shift is 2"):
         synthetic_vectors(100, 8, shift=2)
 
 
 def test_more_vectors_are_made_from_the_real_ones():
-    x = synthetic_vectors(500, 32).x
+    x = synthetic_vectors(500, 32, rank=0.25).x
     wide = widened(x, 1_200, share=0.3)
     assert wide.shape == (1_200, 32)
     assert np.array_equal(wide[:500], x)

@@ -198,9 +198,9 @@ def load_vectors(
 
 
 def synthetic_vectors(
-    n: int, dim: int, *, rank: float = 0.25, power: float = 0.5, noise: float = 0.2, shift: float = 0.0, seed: int = 0
+    n: int, dim: int, *, rank: float = 1.0, power: float = 0.5, noise: float = 0.1, shift: float = 0.0, seed: int = 0
 ) -> VectorSet:
-    r"""Draw unit vectors of low rank plus noise, with queries whose covariance is rotated away from the data's.
+    r"""Draw unit vectors of a power-law spectrum plus noise, with queries whose covariance is turned from the data's.
 
     :math:`x = U S z + \sigma \epsilon` with :math:`S_i = i^{-power}` over ``rank * dim`` directions :math:`U` and noise
     of relative norm `noise`. The directions of queries are turned by ``shift`` of a random rotation: 0 is like the

@@ -1,4 +1,7 @@
 """Codecs: vectors in, bytes out, scored without decoding. A new codec is a file here, and one import line below."""
 
 from isometry.codecs.base import Codec as Codec
+from isometry.codecs.floats import BFloat16 as BFloat16
+from isometry.codecs.floats import Float16 as Float16
+from isometry.codecs.floats import Float32 as Float32
 from isometry.codecs.lvq import LVQ as LVQ

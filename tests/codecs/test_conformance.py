@@ -1,0 +1,36 @@
+"""Every codec, against every promise: a new codec is one more row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isometry.codecs import LVQ, BFloat16, Float16, Float32
+from isometry.testing import CodecCase, check_codec, codec_checks
+
+CASES = [
+    CodecCase("LVQ4", lambda: LVQ(4), error=1 / 15),
+    CodecCase("LVQ8", lambda: LVQ(8), error=1 / 255),
+    CodecCase("LVQ4x4", lambda: LVQ(4, 4), error=1 / 15 / 15),
+    CodecCase("LVQ4x8", lambda: LVQ(4, 8), error=1 / 15 / 255),
+    CodecCase("LVQ8x4", lambda: LVQ(8, 4), error=1 / 255 / 15 * 1.01),
+    CodecCase("LVQ8x8", lambda: LVQ(8, 8), error=1 / 255 / 255 * 1.1),
+    CodecCase("Float16", Float16, error=2**-11, largest=65504, smallest=2**-25),
+    CodecCase("BFloat16", BFloat16, error=2**-8),
+    CodecCase("Float32", Float32, error=0),
+]
+
+
+@pytest.mark.parametrize("check", codec_checks(), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_conformance(case, check, tmp_path):
+    check(case, tmp_path)
+
+
+def test_a_bad_codec_is_found_out(tmp_path):
+    class Sloppy(LVQ):
+        def _encode(self, x):
+            return super()._encode(x + np.float32(0.01) * len(x))
+
+    with pytest.raises(AssertionError, match="transform of Sloppy is not invariant"):
+        check_codec(CodecCase("Sloppy", Sloppy, error=1 / 255), tmp_path)

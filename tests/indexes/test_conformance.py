@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.indexes import BM25, Flat
+from isometry.indexes import BM25, Flat, Vamana, index_from_spec
 from isometry.testing import IndexCase, check_index, index_checks
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrt"]
@@ -20,6 +20,14 @@ def texts(n: int, seed: int) -> list[str]:
 BAD_TEXTS = ("one string", [1, 2], [b"bytes"], [None], None, 7)
 CASES = [
     IndexCase("Flat", lambda metric: Flat(metric=metric)),
+    IndexCase("Vamana", lambda metric: Vamana(metric=metric, degree=16), recall=0.95),
+    IndexCase("Vamana-LVQ8", lambda metric: index_from_spec("LVQ8,Vamana16", metric=metric), recall=0.9),
+    IndexCase("Vamana-LVQ4x8", lambda metric: index_from_spec("LVQ4x8,Vamana16", metric=metric), recall=0.95),
+    IndexCase(
+        "Vamana-LeanVec",
+        lambda metric: index_from_spec("LeanVec12,LVQ8,Vamana16 -> Float16", metric=metric),
+        recall=0.8,
+    ),
     IndexCase("BM25", lambda _: BM25(), metrics=["bm25"], data=texts, bad=BAD_TEXTS, recall=None),
     IndexCase(
         "BM25-plus",

@@ -7,3 +7,4 @@ from isometry.indexes.bm25 import BM25 as BM25
 from isometry.indexes.flat import Flat as Flat
 from isometry.indexes.registry import load_index as load_index
 from isometry.indexes.spec import index_from_spec as index_from_spec
+from isometry.indexes.vamana import Vamana as Vamana

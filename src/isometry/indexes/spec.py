@@ -14,7 +14,7 @@ numbers stand for, in order.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -22,10 +22,14 @@ from typing import Any, Literal
 
 from isometry.errors import SpecError, did_you_mean
 
-__all__ = ["Part", "PartSpec", "Spec", "index_from_spec", "parse_spec", "parts"]
+__all__ = ["Part", "PartSpec", "Spec", "index_from_spec", "parse_spec", "part_text", "parts"]
 
 Role = Literal["transform", "codec", "index"]
-_ROOMS: tuple[tuple[Role, str], ...] = (("index", "isometry.indexes"),)
+_ROOMS: tuple[tuple[Role, str], ...] = (
+    ("transform", "isometry.transforms"),
+    ("codec", "isometry.codecs"),
+    ("index", "isometry.indexes"),
+)
 _LONGEST = 1000
 _NUMBER = r"\d{1,9}(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?"
 _TOKEN = re.compile(r"\s*(?P<word>[A-Za-z][A-Za-z0-9_]*(?:\([^()]*\))?)\s*")
@@ -86,15 +90,22 @@ class Spec:
 @cache
 def parts() -> Mapping[str, Part]:
     """Return the parts that exist, by name."""
-    found = {}
-    for role, room in _ROOMS:
-        items: list[Any] = list(vars(import_module(room)).values())
-        for item in items:
-            name = vars(item).get("spec_name") if isinstance(item, type) else None
-            if name is not None:
-                fields, slots = (tuple(getattr(item, attribute, ())) for attribute in ("spec_fields", "spec_slots"))
-                found[name] = Part(name, role, item, fields, slots)
-    return found
+    return {part.name: part for role, room in _ROOMS for part in _parts_in(room, role)}
+
+
+@cache
+def _indexes() -> Mapping[str, Part]:
+    """Return the parts that are indexes: scikit-learn, which the other rooms import, takes about a second."""
+    return {part.name: part for role, room in _ROOMS if role == "index" for part in _parts_in(room, role)}
+
+
+def _parts_in(room: str, role: Role) -> Iterator[Part]:
+    items: list[Any] = list(vars(import_module(room)).values())
+    for item in items:
+        name = vars(item).get("spec_name") if isinstance(item, type) else None
+        if name is not None:
+            fields, slots = (tuple(getattr(item, attribute, ())) for attribute in ("spec_fields", "spec_slots"))
+            yield Part(name, role, item, fields, slots)
 
 
 def parse_spec(text: str, known: Mapping[str, Part] | None = None) -> Spec:
@@ -113,7 +124,12 @@ def parse_spec(text: str, known: Mapping[str, Part] | None = None) -> Spec:
     """
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
         raise SpecError(f"spec is {text!r:.80}; expected a string such as 'Flat', of at most {_LONGEST} characters")
-    return _Parser(text, parts() if known is None else known).spec()
+    if known is None:
+        try:
+            return _Parser(text, _indexes()).spec()
+        except SpecError:
+            known = parts()
+    return _Parser(text, known).spec()
 
 
 def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[str, Part] | None = None) -> Any:
@@ -134,9 +150,10 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     InvalidInput
         A number that a part refuses.
     """
-    available = parts() if known is None else known
     # A Spec is printed and read again, so that one built by hand passes the same checks.
-    parsed = parse_spec(str(spec) if isinstance(spec, Spec) else spec, available)
+    parsed = parse_spec(str(spec) if isinstance(spec, Spec) else spec, known)
+    only_an_index = not (parsed.transforms or parsed.codec or parsed.refine)
+    available = known if known is not None else _indexes() if only_an_index else parts()
     index = available[parsed.index.name]
     wanted = {
         "transform": _chain([_make(part, available) for part in parsed.transforms]),
@@ -240,3 +257,21 @@ class _Parser:
 
     def _error(self, place: int, problem: str) -> SpecError:
         return SpecError(f"spec {self._text!r:.120}, character {place + 1}: {problem}")
+
+
+def part_text(part: Any) -> str:
+    """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``"LVQ8"``."""
+    steps = [step for _, step in part.steps] if hasattr(part, "steps") else [part]
+    return ",".join(str(_part_of(step)) for step in steps)
+
+
+def _part_of(part: Any) -> PartSpec:
+    usual = type(part)()
+    fields = list(getattr(part, "spec_fields", ()))
+    while (
+        fields
+        and getattr(part, fields[-1]) == getattr(usual, fields[-1])
+        and (len(fields) > 1 or getattr(part, fields[-1]) is None)
+    ):
+        fields.pop()
+    return PartSpec(part.spec_name, tuple(getattr(part, field) for field in fields))

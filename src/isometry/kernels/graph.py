@@ -18,19 +18,31 @@ one of largest product (Bachrach et al., RecSys 2014).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from isometry.kernels.compiled import kernel
 from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch
 from isometry.kernels.simd import address, prefetch
 
-__all__ = ["Space", "link_back", "link_forward", "neighbours_of_any", "reach", "repair", "search", "search_masked"]
+__all__ = [
+    "Space",
+    "connect",
+    "digests",
+    "link_back",
+    "link_forward",
+    "reach",
+    "repair",
+    "scan",
+    "search",
+    "search_masked",
+    "squares",
+    "trim",
+]
 
 _AHEAD = 5
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Space(NamedTuple):
@@ -48,22 +60,27 @@ class Space(NamedTuple):
 
 
 @inlined()
-def _insert(scores, ids, size, capacity, score_, id_):  # type: ignore[no-untyped-def]
-    """Put an entry into a list kept best first, behind equal scores, and return its place."""
+def _offer(scores, slots, size, value, slot):  # type: ignore[no-untyped-def]
+    """Put an entry into a list kept best first, behind equal scores, if there is room or it is better than the last.
+
+    Returns the new size, and its place: the length of the list when it was refused.
+    """
+    room = len(scores)
+    if size == room and value <= scores[size - 1]:
+        return size, room
     low, high = 0, size
     while low < high:
         middle = (low + high) >> 1
-        if scores[middle] >= score_:
+        if scores[middle] >= value:
             low = middle + 1
         else:
             high = middle
-    last = min(size, capacity - 1)
-    for i in range(last, low, -1):
+    for i in range(min(size, room - 1), low, -1):
         scores[i] = scores[i - 1]
-        ids[i] = ids[i - 1]
-    scores[low] = score_
-    ids[low] = id_
-    return low
+        slots[i] = slots[i - 1]
+    scores[low] = value
+    slots[low] = slot
+    return min(size + 1, room), low
 
 
 @inlined()
@@ -101,12 +118,13 @@ def _next_epoch(seen):  # type: ignore[no-untyped-def]
 
 @inlined()
 def _walk(  # type: ignore[no-untyped-def]
-    rows, space, graph, entries, query, width, seen, todo, scores, ids, passing, found_scores, found, trail_scores, trail
+    rows, space, graph, entries, query, seen, todo, beam_scores, beam, passing, found_scores, found, trail_scores, trail
 ):
-    """Best-first search with a beam of `width`.
+    """Best-first search with a beam as wide as its arrays.
 
     Returns the sizes of the beam, of `found` (the best rows that are `passing`, if a mask is given) and of the trail
-    (the rows whose neighbours were looked at, if there is room for it). Ids of opened rows are stored as ``~id``.
+    (the rows whose neighbours were looked at, if it is asked for). A row of the beam that was opened is stored as
+    ``~slot``.
     """
     epoch = _next_epoch(seen)
     size = n_found = n_trail = 0
@@ -114,28 +132,24 @@ def _walk(  # type: ignore[no-untyped-def]
         if seen[entry] != epoch:
             seen[entry] = epoch
             value = _rank(rows, space, query, entry)
-            if size < width or value > scores[size - 1]:
-                _insert(scores, ids, size, width, value, entry)
-                size = min(size + 1, width)
+            size, _ = _offer(beam_scores, beam, size, value, entry)
             if passing is not None and passing[entry]:
-                if n_found < len(found) or value > found_scores[n_found - 1]:
-                    _insert(found_scores, found, n_found, len(found), value, entry)
-                    n_found = min(n_found + 1, len(found))
+                n_found, _ = _offer(found_scores, found, n_found, value, entry)
     links, stride = address(graph), graph.strides[0]
     at = 0
     while at < size:
-        node = ids[at]
-        if node < 0:
+        slot = beam[at]
+        if slot < 0:
             at += 1
             continue
-        ids[at] = ~node
+        beam[at] = ~slot
         if trail is not None and n_trail < len(trail):
-            trail[n_trail] = node
-            trail_scores[n_trail] = scores[at]
+            trail[n_trail] = slot
+            trail_scores[n_trail] = beam_scores[at]
             n_trail += 1
         count = 0
         for j in range(graph.shape[1]):
-            other = graph[node, j]
+            other = graph[slot, j]
             if other < 0:
                 break
             if seen[other] != epoch:
@@ -145,7 +159,7 @@ def _walk(  # type: ignore[no-untyped-def]
         for j in range(min(_AHEAD, count)):
             touch(rows, todo[j])
         if at + 1 < size:
-            following = ids[at + 1]
+            following = beam[at + 1]
             row = links + (following if following >= 0 else ~following) * stride
             for line in range(0, stride, 64):
                 prefetch(row + line)
@@ -155,20 +169,33 @@ def _walk(  # type: ignore[no-untyped-def]
                 touch(rows, todo[j + _AHEAD])
             other = todo[j]
             value = _rank(rows, space, query, other)
-            if size < width or value > scores[size - 1]:
-                at = min(at, _insert(scores, ids, size, width, value, other))
-                size = min(size + 1, width)
+            size, place = _offer(beam_scores, beam, size, value, other)
+            at = min(at, place)
             if passing is not None and passing[other]:
-                if n_found < len(found) or value > found_scores[n_found - 1]:
-                    _insert(found_scores, found, n_found, len(found), value, other)
-                    n_found = min(n_found + 1, len(found))
+                n_found, _ = _offer(found_scores, found, n_found, value, other)
     return size, n_found, n_trail
 
 
 @inlined()
-def _settle(fine, space, query, candidates, count, row_ids, scores_out, ids_out):  # type: ignore[no-untyped-def]
-    """Score candidates with the fine rows and write the best, equal scores by smaller id."""
-    k = len(ids_out)
+def _keep(scores, ids, size, value, id_):  # type: ignore[no-untyped-def]
+    """As `_offer`, but for the answer: equal scores by smaller id."""
+    k = len(ids)
+    if size == k and (value < scores[k - 1] or (value == scores[k - 1] and id_ > ids[k - 1])):
+        return size
+    place = min(size, k - 1)
+    while place > 0 and (scores[place - 1] < value or (scores[place - 1] == value and ids[place - 1] > id_)):
+        scores[place] = scores[place - 1]
+        ids[place] = ids[place - 1]
+        place -= 1
+    scores[place] = value
+    ids[place] = id_
+    return min(size + 1, k)
+
+
+@inlined()
+def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):  # type: ignore[no-untyped-def]
+    """Score candidates, and the twins behind them, with the fine rows and write the best."""
+    row_ids, twins = rank_of
     size = 0
     for i in range(min(_AHEAD, count)):
         touch(fine, candidates[i])
@@ -176,29 +203,20 @@ def _settle(fine, space, query, candidates, count, row_ids, scores_out, ids_out)
         if i + _AHEAD < count:
             touch(fine, candidates[i + _AHEAD])
         slot = candidates[i]
-        value = score_fine(fine, query, slot)
-        if len(space.bias):
-            value += space.bias[slot]
-        row = row_ids[slot]
-        if size == k and (value < scores_out[k - 1] or (value == scores_out[k - 1] and row > ids_out[k - 1])):
-            continue
-        place = min(size, k - 1)
-        while place > 0 and (
-            scores_out[place - 1] < value or (scores_out[place - 1] == value and ids_out[place - 1] > row)
-        ):
-            scores_out[place] = scores_out[place - 1]
-            ids_out[place] = ids_out[place - 1]
-            place -= 1
-        scores_out[place] = value
-        ids_out[place] = row
-        size = min(size + 1, k)
+        while slot >= 0:
+            if passing is None or passing[slot]:
+                value = score_fine(fine, query, slot)
+                if len(space.bias):
+                    value += space.bias[slot]
+                size = _keep(scores_out, ids_out, size, value, row_ids[slot])
+            slot = twins[slot] if len(twins) else np.int32(-1)
     scores_out[size:] = -np.inf
     ids_out[size:] = -1
 
 
-@_kernel
+@kernel
 def search(  # type: ignore[no-untyped-def]
-    rows, fine, space, graph, entries, row_ids, queries, fine_queries, width, n_fine, seen, ids_out, scores_out
+    rows, fine, space, graph, entries, row_ids, twins, queries, fine_queries, width, n_fine, seen, ids_out, scores_out
 ):
     """Answer queries by a walk over `rows`; the best `n_fine` of each beam are scored again with `fine`.
 
@@ -211,6 +229,8 @@ def search(  # type: ignore[no-untyped-def]
         Slots to start from.
     row_ids : (n,) int64
         Id of each slot.
+    twins : (n,) or (0,) int32
+        Another slot with the same codes, which is not in the graph, or -1.
     queries : (nq, d) float32
         For `rows`.
     fine_queries : (nq, d') float32
@@ -220,7 +240,7 @@ def search(  # type: ignore[no-untyped-def]
         Scratch of one thread, zeros at first, used again from call to call.
     ids_out, scores_out : (nq, k) int64, float32
     """
-    scores, ids = np.empty(width, np.float32), np.empty(width, np.int32)
+    beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
     todo = np.empty(graph.shape[1], np.int32)
     values, codes = _scratch(queries.shape[1])
     fine_values, fine_codes = _scratch(fine_queries.shape[1])
@@ -228,23 +248,26 @@ def search(  # type: ignore[no-untyped-def]
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
         size, _, _ = _walk(
-            rows, space, graph, entries, query, width, seen, todo, scores, ids,
-            None, None, None, None, None,
-        )  # fmt: skip
+            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, None, None
+        )
         count = min(size, n_fine)
         for j in range(count):
-            ids[j] = ~ids[j]
+            beam[j] = ~beam[j]
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, ids, count, row_ids, scores_out[i], ids_out[i])
+        _settle(fine, space, again, beam, count, (row_ids, twins), None, scores_out[i], ids_out[i])
 
 
-@_kernel
+@kernel
 def search_masked(  # type: ignore[no-untyped-def]
-    rows, fine, space, graph, entries, row_ids, passing, queries, fine_queries, width, n_fine, seen, ids_out, scores_out
-):
-    """As `search`, but only slots marked in `passing` (n,) bool are hits; the walk goes over all of them."""
-    scores, ids = np.empty(width, np.float32), np.empty(width, np.int32)
+    rows, fine, space, graph, entries, row_ids, twins, passing, leading, queries, fine_queries, width, n_fine, seen,
+    ids_out, scores_out,
+):  # fmt: skip
+    """As `search`, but only slots marked in `passing` are hits; the walk goes over all.
+
+    `leading` (n,) bool marks the slots that pass or have a twin that does.
+    """
+    beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
     found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
     todo = np.empty(graph.shape[1], np.int32)
     values, codes = _scratch(queries.shape[1])
@@ -253,18 +276,18 @@ def search_masked(  # type: ignore[no-untyped-def]
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
         _, count, _ = _walk(
-            rows, space, graph, entries, query, width, seen, todo, scores, ids,
-            passing, found_scores, found, None, None,
-        )  # fmt: skip
+            rows, space, graph, entries, query, seen, todo, beam_scores, beam, leading, found_scores, found, None, None
+        )
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, found, count, row_ids, scores_out[i], ids_out[i])
+        _settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])
 
 
-@_kernel
+@kernel
 def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_out, scores_out):  # type: ignore[no-untyped-def]
     """Answer queries by looking at all `slots` (m,) int32: for masks that let few pass."""
     found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
+    no_twins = np.empty(0, np.int32)
     values, codes = _scratch(queries.shape[1])
     fine_values, fine_codes = _scratch(fine_queries.shape[1])
     for i in range(len(queries)):
@@ -274,13 +297,10 @@ def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_o
         for j in range(len(slots)):
             if j + _AHEAD < len(slots):
                 touch(rows, slots[j + _AHEAD])
-            value = _rank(rows, space, query, slots[j])
-            if count < n_fine or value > found_scores[count - 1]:
-                _insert(found_scores, found, count, n_fine, value, slots[j])
-                count = min(count + 1, n_fine)
+            count, _ = _offer(found_scores, found, count, _rank(rows, space, query, slots[j]), slots[j])
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, found, count, row_ids, scores_out[i], ids_out[i])
+        _settle(fine, space, again, found, count, (row_ids, no_twins), None, scores_out[i], ids_out[i])
 
 
 @inlined()
@@ -292,10 +312,10 @@ def _scratch(d):  # type: ignore[no-untyped-def]
 def _prune(  # type: ignore[no-untyped-def]
     rows, space, candidates, gaps, count, alpha, values, codes, covered, out
 ):
-    """Robust prune (DiskANN, algorithm 2) of candidates sorted by their gap; returns how many were kept in `out`.
+    """Robust prune (DiskANN, algorithm 2) of candidates, nearest first; returns how many were kept in `out`.
 
     Of the candidates left, the nearest is kept and those are dropped that are `alpha` times nearer to it than to the
-    row itself.
+    row itself. `gaps` are minus the distances from the row.
     """
     kept = 0
     covered[:count] = False
@@ -309,60 +329,59 @@ def _prune(  # type: ignore[no-untyped-def]
         query, top, slack = _as_query(rows, space, candidates[i], values, codes)
         for j in range(i + 1, count):
             if not covered[j]:
-                covered[j] = alpha * _gap(rows, space, query, top, slack, candidates[j]) <= gaps[j]
+                covered[j] = alpha * _gap(rows, space, query, top, slack, candidates[j]) <= -gaps[j]
     out[kept:] = -1
     return kept
 
 
-@_kernel
+@inlined()
+def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted):  # type: ignore[no-untyped-def]
+    """Add `wanted` to the candidates of `slot`, kept nearest first, unless it is there; returns how many there are."""
+    if wanted == slot or _contains(candidates, count, wanted):
+        return count
+    count, _ = _offer(gaps, candidates, count, -_gap(rows, space, query, top, slack, wanted), wanted)
+    return count
+
+
+@inlined()
+def _contains(slots, count, wanted):  # type: ignore[no-untyped-def]
+    for i in range(count):  # noqa: SIM110 (Numba compiles no generator expressions)
+        if slots[i] == wanted:
+            return True
+    return False
+
+
+@kernel
 def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, links):  # type: ignore[no-untyped-def]
     """Choose neighbours for `slots` by walks over the graph as it is, into `links` (len(slots), degree)."""
     room = 4 * window
-    scores, ids = np.empty(window, np.float32), np.empty(window, np.int32)
+    beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
     trail_scores, trail = np.empty(room, np.float32), np.empty(room, np.int32)
-    own = graph.shape[1]
-    candidates, gaps = np.empty(room + own, np.int32), np.empty(room + own, np.float32)
-    covered = np.empty(room + own, np.bool_)
-    todo = np.empty(own, np.int32)
+    gaps, candidates = np.empty(room, np.float32), np.empty(room, np.int32)
+    covered = np.empty(room, np.bool_)
+    todo = np.empty(graph.shape[1], np.int32)
     values, codes = _scratch(d)
     for i in range(len(slots)):
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
         _, _, n_trail = _walk(
-            rows, space, graph, entries, query, window, seen, todo, scores, ids,
-            None, None, None, trail_scores, trail,
-        )  # fmt: skip
+            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, trail_scores, trail
+        )
         count = 0
         for j in range(n_trail):
             if trail[j] != slot:
-                gap = top - trail_scores[j]
+                closeness = trail_scores[j] - top
                 if len(space.slack):
-                    gap -= slack * space.slack[trail[j]]
-                _insert(gaps, candidates, count, len(gaps), -gap, trail[j])
-                count += 1
-        epoch = seen[-1]
-        for j in range(own):
-            other = graph[slot, j]
-            if other < 0:
+                    closeness += slack * space.slack[trail[j]]
+                count, _ = _offer(gaps, candidates, count, closeness, trail[j])
+        for j in range(graph.shape[1]):
+            if graph[slot, j] < 0:
                 break
-            if seen[other] != epoch or not _contains(trail, n_trail, other):
-                gap = _gap(rows, space, query, top, slack, other)
-                _insert(gaps, candidates, count, len(gaps), -gap, other)
-                count += 1
-        for j in range(count):
-            gaps[j] = -gaps[j]
+            count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, graph[slot, j])
         _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, links[i])
 
 
-@inlined()
-def _contains(ids, count, wanted):  # type: ignore[no-untyped-def]
-    for i in range(count):
-        if ids[i] == wanted:
-            return True
-    return False
-
-
-@_kernel
+@kernel
 def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):  # type: ignore[no-untyped-def]
     """Give each target the edges back to its sources, pruned to `degree` where the row of the graph is full.
 
@@ -388,31 +407,27 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):  
         own = 0
         while own < room and graph[target, own] >= 0:
             own += 1
-        total = own
-        for j in range(starts[i], starts[i + 1]):
-            if not _contains(graph[target], own, sources[j]):
-                total += 1
-        if total <= room:
-            for j in range(starts[i], starts[i + 1]):
-                if not _contains(graph[target], own, sources[j]):
-                    graph[target, own] = sources[j]
-                    own += 1
+        at = starts[i]
+        while at < starts[i + 1]:
+            if not _contains(graph[target], own, sources[at]):
+                if own == room:
+                    break
+                graph[target, own] = sources[at]
+                own += 1
+            at += 1
+        if at == starts[i + 1]:
             continue
         query, top, slack = _as_query(rows, space, target, values, codes)
         count = 0
-        for j in range(own + starts[i + 1] - starts[i]):
-            other = graph[target, j] if j < own else sources[starts[i] + j - own]
-            if j < own or not _contains(graph[target], own, other):
-                gap = _gap(rows, space, query, top, slack, other)
-                _insert(gaps, candidates, count, len(gaps), -gap, other)
-                count += 1
-        for j in range(count):
-            gaps[j] = -gaps[j]
+        for j in range(own):
+            count = _near(rows, space, query, top, slack, target, candidates, gaps, count, graph[target, j])
+        for j in range(at, starts[i + 1]):
+            count = _near(rows, space, query, top, slack, target, candidates, gaps, count, sources[j])
         kept = _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, graph[target, :degree])
         graph[target, kept:] = -1
 
 
-@_kernel
+@kernel
 def trim(rows, space, graph, slots, alpha, degree, d):  # type: ignore[no-untyped-def]
     """Prune the rows of `slots` that have more than `degree` neighbours."""
     room = graph.shape[1]
@@ -426,30 +441,98 @@ def trim(rows, space, graph, slots, alpha, degree, d):  # type: ignore[no-untype
         query, top, slack = _as_query(rows, space, slot, values, codes)
         count = 0
         for j in range(room):
-            other = graph[slot, j]
-            if other < 0:
+            if graph[slot, j] < 0:
                 break
-            _insert(gaps, candidates, count, room, -_gap(rows, space, query, top, slack, other), other)
-            count += 1
-        for j in range(count):
-            gaps[j] = -gaps[j]
+            count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, graph[slot, j])
         kept = _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, graph[slot, :degree])
         graph[slot, kept:] = -1
 
 
-@_kernel
-def reach(graph, queue, reached, parents):  # type: ignore[no-untyped-def]
-    """Mark what can be reached from the slots in `queue`; `parents` gets the slot each was reached from."""
-    todo = np.empty(len(graph), np.int32)
-    count = 0
-    for slot in queue:
-        todo[count] = slot
-        count += 1
-        reached[slot] = True
-    at = 0
-    while at < count:
-        slot = todo[at]
-        at += 1
+@kernel
+def repair(rows, space, graph, dead, slots, alpha, d, links):  # type: ignore[no-untyped-def]
+    """Choose neighbours for `slots` whose rows name `dead` ones: of what is left, and of what the dead were linked to.
+
+    Writes `links` (len(slots), degree); the graph itself is only read (FreshDiskANN, algorithm 4).
+    """
+    degree = graph.shape[1]
+    room = degree * degree + degree
+    candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
+    covered = np.empty(room, np.bool_)
+    values, codes = _scratch(d)
+    for i in range(len(slots)):
+        slot = slots[i]
+        query, top, slack = _as_query(rows, space, slot, values, codes)
+        count = 0
+        for j in range(degree):
+            other = graph[slot, j]
+            if other < 0:
+                break
+            if not dead[other]:
+                count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, other)
+                continue
+            for m in range(degree):
+                following = graph[other, m]
+                if following < 0:
+                    break
+                if not dead[following]:
+                    count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, following)
+        _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, links[i])
+
+
+@kernel
+def connect(rows, space, graph, entries, slots, reached, parents, window, d, seen):  # type: ignore[no-untyped-def]
+    """Link every one of `slots` that is not `reached` from a near row that is; `reached` and `parents` as of `reach`.
+
+    An edge is only given up where another way to its end exists: the tree of `parents` stays whole. There is always
+    room, as a tree over n rows uses n - 1 of n * degree places.
+    """
+    beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
+    todo = np.empty(graph.shape[1], np.int32)
+    values, codes = _scratch(d)
+    spare = 0
+    for i in range(len(slots)):
+        slot = slots[i]
+        if reached[slot]:
+            continue
+        query, _, _ = _as_query(rows, space, slot, values, codes)
+        size, _, _ = _walk(
+            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, None, None
+        )
+        linked = False
+        for j in range(size):
+            linked = _hang(graph, parents, ~beam[j], slot)
+            if linked:
+                break
+        while not linked:
+            linked = reached[spare] and _hang(graph, parents, spare, slot)
+            if not linked:
+                spare += 1
+        _flood(graph, slot, reached, parents)
+
+
+@inlined()
+def _hang(graph, parents, parent, slot):  # type: ignore[no-untyped-def]
+    """Write the edge parent -> slot into a free place or one whose end has another parent; False if there is none."""
+    for j in range(graph.shape[1] - 1, -1, -1):
+        other = graph[parent, j]
+        if other >= 0 and parents[other] == parent:
+            continue
+        if other < 0:
+            while j > 0 and graph[parent, j - 1] < 0:
+                j -= 1
+        graph[parent, j] = slot
+        parents[slot] = parent
+        return True
+    return False
+
+
+@inlined()
+def _flood(graph, first, reached, parents):  # type: ignore[no-untyped-def]
+    """Mark what can be reached from `first`, and the slot that each was reached from."""
+    reached[first] = True
+    todo = [np.int64(first)]
+    while len(todo):
+        slot = todo.pop()
         for j in range(graph.shape[1]):
             other = graph[slot, j]
             if other < 0:
@@ -457,6 +540,35 @@ def reach(graph, queue, reached, parents):  # type: ignore[no-untyped-def]
             if not reached[other]:
                 reached[other] = True
                 parents[other] = slot
-                todo[count] = other
-                count += 1
-    return todo[:count]
+                todo.append(np.int64(other))
+
+
+@kernel
+def reach(graph, entries, reached, parents):  # type: ignore[no-untyped-def]
+    """Mark what can be reached from `entries`; `parents` gets the slot that each was reached from."""
+    for entry in entries:
+        if not reached[entry]:
+            _flood(graph, entry, reached, parents)
+
+
+@kernel
+def squares(rows, slots, d, out):  # type: ignore[no-untyped-def]
+    """Squared norm of the decoded rows in `slots`, into `out` (len(slots),) float32."""
+    values, _ = _scratch(d)
+    for i in range(len(slots)):
+        decode(rows, slots[i], values)
+        total = np.float64(0)
+        for j in range(d):
+            total += np.float64(values[j]) * values[j]
+        out[i] = total
+
+
+@kernel
+def digests(words, out):  # type: ignore[no-untyped-def]
+    """Fold the rows of (n, m) uint32 into the 64-bit digests `out` (n,) (FNV-1a, word by word)."""
+    for i in range(words.shape[0]):
+        digest = out[i]
+        for j in range(words.shape[1]):
+            digest = (digest ^ np.uint64(words[i, j])) * np.uint64(0x100000001B3)
+            digest ^= digest >> np.uint64(29)
+        out[i] = digest

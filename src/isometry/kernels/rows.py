@@ -48,6 +48,7 @@ __all__ = [
     "pack_nibbles",
     "padded",
     "padded_copy",
+    "shapes",
     "unpack_nibbles",
     "values_of",
 ]
@@ -167,6 +168,16 @@ def code_bytes(d: int, bits: int) -> int:
         whole, rest = divmod(d, _BLOCK)
         return whole * _BLOCK // 2 + 16 * -(-rest // 32)
     return 16 * -(-d // 16) if bits == 8 else 0
+
+
+def shapes(layout: type[Any], d: int) -> list[tuple[int, Any]]:
+    """Return (values in a row, dtype) of each array of a layout for d dimensions."""
+    if layout is Float32Rows:
+        return [(d, np.float32)]
+    if layout in (Float16Rows, BFloat16Rows):
+        return [(d, np.uint16)]
+    levels = [(code_bytes(d, bits), np.uint8) for bits in _BITS[layout] if bits]
+    return [*levels, (2, np.float32)]
 
 
 def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ Compiled code calls five functions, and Numba picks the body by the layout of th
 ``touch(rows, slot)``
     Ask for the row's cache lines.
 
-With :math:`x_j = \Delta c_j + \ell` the product is :math:`\Delta\langle q, c\rangle + \ell\sum_j q_j`; with the query as
-:math:`q_j \approx s\,b_j` of signed bytes, :math:`\langle q, c\rangle \approx s\sum_j b_j c_j` in whole numbers.
+With :math:`x_j = \Delta c_j + \ell` the product is :math:`\Delta\langle q, c\rangle + \ell\sum_j q_j`; with the query
+as :math:`q_j \approx s\,b_j` of signed bytes, :math:`\langle q, c\rangle \approx s\sum_j b_j c_j` in whole numbers.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _prepare_nibbles(rows, values, codes):  # type: ignore[no-untyped-def]
     return Query(values, codes, scale, _sum(values))
 
 
-# -- sums of products: (array of rows, slot, query) -> number, by registers ---------------------------------------------
+# -- sums of products: (array of rows, slot, query) -> number, by registers --------------------------------------------
 
 
 @inlined()
@@ -211,7 +211,7 @@ def _dot_nibbles_i8(array, slot, codes):  # type: ignore[no-untyped-def]
     return sum_i32(add_i32(a, b))
 
 
-# -- the same by plain loops --------------------------------------------------------------------------------------------
+# -- the same by plain loops -------------------------------------------------------------------------------------------
 
 
 @inlined()
@@ -256,7 +256,7 @@ def _plain_dot(value_at: Any, number: Any) -> Any:
     return dot
 
 
-# -- the layouts --------------------------------------------------------------------------------------------------------
+# -- the layouts -------------------------------------------------------------------------------------------------------
 
 
 class _Layout(NamedTuple):
@@ -374,7 +374,7 @@ def _layout(rows: Any) -> _Layout | None:
     return _LAYOUTS.get(rows.instance_class) if isinstance(rows, types.BaseNamedTuple) else None
 
 
-# -- what compiled code calls -------------------------------------------------------------------------------------------
+# -- what compiled code calls ------------------------------------------------------------------------------------------
 
 
 def prepare(rows: Any, values: Any, codes: Any) -> Any:

@@ -1,0 +1,211 @@
+"""Building and mending proximity graphs: the same graph for any number of threads.
+
+Rows are linked in batches: all rows of a batch choose their neighbours on the graph as it was before the batch, then
+all rows they chose get their links back, each by one thread. So nothing depends on who comes first.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.kernels import graph as kernels
+from isometry.kernels.rows import padded, values_of
+
+if TYPE_CHECKING:
+    from isometry.kernels.graph import Space
+    from isometry.kernels.rows import Rows
+
+__all__ = ["Linker", "Scratch", "run_parts"]
+
+_ROOM = 1.3
+"""A row may grow to this many times its degree before it is pruned: fewer, larger prunings."""
+_BATCH = 0.02
+_PART = 64
+
+T = TypeVar("T")
+Slots = NDArray[np.int32]
+Progress = Callable[[int, int | None, str], None]
+
+
+def run_parts(work: Callable[[int, int], T], count: int, part: int, threads: int | None) -> list[T]:
+    """Return ``work(start, stop)`` of the parts of ``range(count)``, in order, by at most `threads` threads."""
+    parts = [(start, min(start + part, count)) for start in range(0, count, part)]
+    workers = min(threads or os.cpu_count() or 1, len(parts))
+    if workers <= 1:
+        return [work(*bounds) for bounds in parts]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda bounds: work(*bounds), parts))
+
+
+class Scratch:
+    """Marks of the rows that a walk has seen: one array for every thread that walks at the same time."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._free: list[NDArray[np.uint8]] = []
+
+    @contextmanager
+    def borrow(self) -> Iterator[NDArray[np.uint8]]:
+        """Lend an array to one walk after another."""
+        try:
+            seen = self._free.pop()
+        except IndexError:
+            seen = np.zeros(self._n + 1, np.uint8)  # the last one counts the walks
+        try:
+            yield seen
+        finally:
+            self._free.append(seen)
+
+
+class Linker:
+    """Links rows of one layout into a graph (Vamana: Subramanya et al., DiskANN, NeurIPS 2019).
+
+    Parameters
+    ----------
+    rows : layout of `isometry.kernels.rows`
+    space : Space
+        How rows are compared with each other.
+    dim : int
+        Dimensions of a row.
+    degree : int
+        Most neighbours of a row.
+    window : int
+        Beam of the walks that look for neighbours.
+    alpha : float
+        A neighbour makes another one superfluous when it is this much nearer to it, in squared distances.
+    threads : int, optional
+    """
+
+    def __init__(
+        self, rows: Rows, space: Space, dim: int, degree: int, window: int, alpha: float, threads: int | None
+    ) -> None:
+        self._rows, self._space, self._dim = rows, space, dim
+        self._degree, self._window, self._alpha = degree, window, alpha
+        self._threads = threads
+        self._scratch = Scratch(len(rows[0]))
+
+    def build(self, entry: int, order: Slots, progress: Progress | None = None) -> Slots:
+        """Return the graph (n, degree) over the slots in `order`: two passes, the first with alpha = 1.
+
+        Parameters
+        ----------
+        entry : int
+            Where every walk begins; one of `order`.
+        order : (m,) int32
+            Slots in the order they are linked; the other rows stay without neighbours.
+        """
+        report = progress or (lambda done, total, what: None)
+        graph = np.full((len(self._rows[0]), math.ceil(_ROOM * self._degree)), -1, np.int32)
+        entries = np.array([entry], np.int32)
+        done = 0
+        for alpha in (1.0, self._alpha):
+            for batch in _batches(order, max(1, int(_BATCH * len(order)))):
+                self._link(graph, entries, batch, alpha)
+                done += len(batch)
+                report(done, 2 * len(order), "rows linked")
+        run_parts(
+            lambda start, stop: kernels.trim(
+                self._rows, self._space, graph, order[start:stop], np.float32(self._alpha), self._degree, self._dim
+            ),
+            len(order), 16 * _PART, self._threads,
+        )  # fmt: skip
+        trimmed: Slots = padded((len(graph), self._degree), np.int32)
+        trimmed[...] = graph[:, : self._degree]
+        self.connect(trimmed, entries, order)
+        return trimmed
+
+    def insert(self, graph: Slots, entries: Slots, slots: Slots) -> None:
+        """Link new `slots` into a graph that has none of them."""
+        for batch in _batches(slots, max(1, int(_BATCH * len(graph)))):
+            self._link(graph, entries, batch, self._alpha)
+
+    def mend(self, graph: Slots, dead: NDArray[np.bool_]) -> None:
+        """Take the `dead` (n,) out of the graph: who was linked to one is linked to what it was linked to."""
+        touched = np.flatnonzero(_names_any(graph, dead) & ~dead).astype(np.int32)
+
+        def choose(start: int, stop: int) -> Slots:
+            links = np.empty((stop - start, self._degree), np.int32)
+            alpha = np.float32(self._alpha)
+            kernels.repair(self._rows, self._space, graph, dead, touched[start:stop], alpha, self._dim, links)
+            return links
+
+        chosen = run_parts(choose, len(touched), _PART, self._threads)
+        if chosen:
+            graph[touched] = np.concatenate(chosen)
+        graph[dead] = -1
+
+    def nearest(self, slot: int, slots: Slots) -> Slots:
+        """Return which of `slots` is nearest to the row that is, or was, in `slot`; shape (1,)."""
+        row = type(self._rows)(*(array[slot : slot + 1] for array in self._rows))
+        query = values_of(row, self._dim)
+        ids, scores = np.empty((1, 1), np.int64), np.empty((1, 1), np.float32)
+        places = np.arange(len(self._rows[0]), dtype=np.int64)
+        kernels.scan(self._rows, self._rows, self._space, slots, places, query, query, 1, ids, scores)
+        return ids[0].astype(np.int32)
+
+    def connect(self, graph: Slots, entries: Slots, slots: Slots) -> None:
+        """See to it that a walk from `entries` can reach all `slots`."""
+        reached = np.zeros(len(graph), np.bool_)
+        parents = np.full(len(graph), -1, np.int32)
+        kernels.reach(graph, entries, reached, parents)
+        if not reached[slots].all():
+            with self._scratch.borrow() as seen:
+                kernels.connect(
+                    self._rows, self._space, graph, entries, slots, reached, parents, self._window, self._dim, seen
+                )
+
+    def _link(self, graph: Slots, entries: Slots, slots: Slots, alpha: float) -> None:
+        factor = np.float32(alpha)
+
+        def choose(start: int, stop: int) -> Slots:
+            links = np.empty((stop - start, self._degree), np.int32)
+            with self._scratch.borrow() as seen:
+                kernels.link_forward(
+                    self._rows, self._space, graph, entries, slots[start:stop], self._window, factor, self._dim, seen,
+                    links,
+                )  # fmt: skip
+            return links
+
+        links = np.concatenate(run_parts(choose, len(slots), _PART, self._threads))
+        graph[slots, : self._degree] = links
+        graph[slots, self._degree :] = -1
+        chosen = links >= 0
+        sources = np.repeat(slots, chosen.sum(1))
+        edges = np.sort(links[chosen].astype(np.int64) << 32 | sources)
+        ends, sources = (edges >> 32).astype(np.int32), edges.astype(np.int32)
+        targets, starts = np.unique(ends, return_index=True)
+        bounds = np.append(starts, len(ends))
+
+        def link_back(start: int, stop: int) -> None:
+            kernels.link_back(
+                self._rows, self._space, graph, targets[start:stop], bounds[start : stop + 1], sources, factor,
+                self._degree, self._dim,
+            )  # fmt: skip
+
+        run_parts(link_back, len(targets), 4 * _PART, self._threads)
+
+
+def _batches(slots: Slots, largest: int) -> Iterator[Slots]:
+    """Yield batches that double from 1 up to `largest`: early rows must find each other."""
+    start, size = 0, 1
+    while start < len(slots):
+        yield slots[start : start + size]
+        start += size
+        size = min(2 * size, largest)
+
+
+def _names_any(graph: Slots, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows of the graph name a marked slot."""
+    out = np.empty(len(graph), np.bool_)
+    for start in range(0, len(graph), 65536):
+        links = graph[start : start + 65536]
+        out[start : start + 65536] = (marked[links.clip(0)] & (links >= 0)).any(1)
+    return out

@@ -1,0 +1,566 @@
+"""Graph search: a walk over compressed vectors finds what is near, finer vectors put it in order."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry import ranked
+from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
+from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.indexes.levels import ROLES, Levels, Queries, frozen
+from isometry.indexes.slots import Slots
+from isometry.indexes.spec import part_text
+from isometry.indexes.twins import Twins
+from isometry.kernels.rows import padded_copy
+from isometry.storage import Folder, write_folder
+from isometry.vectors import as_dense
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from isometry.indexes.graph import Linker, Scratch
+    from isometry.kernels.graph import Space
+
+__all__ = ["Vamana"]
+
+_EFFORT = 64
+_WINDOW = 128
+_MOST_ROWS = 2**31 - 2
+_PART = 16
+_WIDEST = 4096
+_SCAN_SHARE = 0.5
+
+
+class Vamana:
+    r"""Approximate nearest neighbours by a best-first walk through a proximity graph.
+
+    Every vector is linked to at most `degree` others, chosen so that from anywhere a walk that always goes on from the
+    nearest vector it has seen comes near any other in few steps. The walk reads the vectors as `codec` keeps them, of
+    the dimensions that `transform` leaves; what it found is scored again with the finest vectors there are: those of
+    `refine`, else all levels of `codec` with the unrounded query.
+
+    Parameters
+    ----------
+    metric : {"cosine", "dot", "l2"}, default "cosine"
+        ``l2`` scores are minus the squared distance. Under ``cosine`` a zero vector scores 0 with everything.
+    degree : int, default 32
+        Most neighbours of a vector, 2 to 1024: 4 bytes each. More make a walk shorter and a vector dearer.
+    codec : codec, optional
+        How the vectors that a walk reads are kept, e.g. ``LVQ(bits=8)``; float32 by default.
+    transform : transform, optional
+        What shortens vectors before `codec`, e.g. ``LeanVec(160)``; if it has ``transform_query``, for queries too.
+    refine : codec, optional
+        How the full vectors that put the hits in order are kept.
+    window : int, default 128
+        Beam of the walks that look for neighbours while building; wider is better and slower.
+    alpha : float, default 1.2
+        How much nearer (in squared distances) a neighbour must be to another one to make it superfluous, at least 1.
+    seed : int, default 0
+        Order in which vectors are linked.
+    threads : int, optional
+        For building; by default all processors. The index is the same for any number.
+
+    Notes
+    -----
+    With n vectors of d dimensions, building takes about O(n log n) walks of O(window degree) scores; a search about
+    O(effort degree) scores, growing with log n; memory is what the codecs need, 4 degree + 12 bytes per vector, and
+    n bytes per thread that searches. `add` and `remove` cost O(n degree) once per call beside the work per row: hand
+    over many rows at a time.
+
+    Vectors whose codes are equal share one place in the graph, so duplicates, however many, neither slow it down nor
+    hide each other. Every vector can be reached. Any number of threads may search at once; `build`, `add` and `remove`
+    must have the index to themselves.
+
+    References
+    ----------
+    Subramanya et al., DiskANN, NeurIPS 2019 (graph); Singh et al., FreshDiskANN, arXiv:2105.09613 (removal);
+    Tepper et al., LeanVec, TMLR 2024, arXiv:2312.16335 (two copies of a vector). Unlike the first, distances between
+    stored vectors are taken from their codes, and ``dot`` links vectors as if lifted to one sphere.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).standard_normal((1000, 32), dtype=np.float32)
+    >>> index = Vamana(degree=16).build(x)
+    >>> index.search(x[:2], k=1)[0]
+    array([[0],
+           [1]])
+    """
+
+    kind: ClassVar[str] = "Vamana"
+    kind_version: ClassVar[int] = 1
+    spec_name: ClassVar[str] = "Vamana"
+    spec_fields: ClassVar[tuple[str, ...]] = ("degree", "window")
+    spec_slots: ClassVar[tuple[str, ...]] = ROLES
+
+    def __init__(
+        self,
+        *,
+        metric: str = "cosine",
+        degree: int = 32,
+        window: int = _WINDOW,
+        codec: Any = None,
+        transform: Any = None,
+        refine: Any = None,
+        alpha: float = 1.2,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.metric = check_choice("metric", metric, METRICS)
+        self.degree = check_range("degree", degree, 2, 1024)
+        self.window = check_range("window", window, 4, 4096)
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 1 <= alpha <= 4:
+            raise InvalidInput(f"alpha is {alpha!r}; expected a number from 1 to 4")
+        self.alpha = float(alpha)
+        self.seed = check_range("seed", seed, 0)
+        self.threads = None if threads is None else check_range("threads", threads, 1)
+        self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._spec = _print_spec(self._parts, self.degree, self.window)
+        self._slots: Slots | None = None
+        self._ready: _Ready | None = None
+        self._mapped = False
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> str:
+        """The index in words, e.g. ``"LeanVec160,LVQ4,Vamana32 -> LVQ8"``."""
+        return self._spec
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
+        self._built()
+        return self._levels.dim
+
+    @property
+    def n_rows(self) -> int:
+        """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
+        return 0 if self._slots is None else len(self._slots.slot_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that searches read: vectors on both levels, graph and ids."""
+        slots = self._built()
+        others = (self._graph, slots.row_ids, slots.slot_of, self._twins.following)
+        return self._levels.nbytes + sum(array.nbytes for array in others)
+
+    def __len__(self) -> int:
+        return 0 if self._slots is None else len(self._slots)
+
+    def __repr__(self) -> str:
+        size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
+        return f"Vamana({self.spec!r}, metric={self.metric!r}): {size}"
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def build(
+        self, x: Any, *, queries: Any = None, progress: Callable[[int, int | None, str], None] | None = None
+    ) -> Self:
+        """Index the rows of `x`, forgetting what was there.
+
+        Parameters
+        ----------
+        x : (n, d) array of float
+            At least one row.
+        queries : (m, d) array of float, optional
+            Examples of queries, which a `transform` may learn from.
+        progress : callable, optional
+            Called as ``progress(done, total, what)``.
+
+        Raises
+        ------
+        InvalidInput
+            NaN, infinity, not two axes, no rows, a vector too long to square in float32, or what a codec refuses.
+        TooLarge
+            More memory would be needed than there is, or more than 2^31 - 2 vectors.
+        """
+        vectors = as_dense(x)
+        n, d = vectors.shape
+        if not n:
+            raise InvalidInput("x has no rows; a Vamana index learns its codec from at least one vector")
+        self._check_memory(n, d)
+        examples = None if queries is None else as_dense(queries, dim=d, name="queries")
+        levels = Levels(self.metric, **self._parts)
+        short = levels.fit(vectors, examples)
+        self._levels, self._twins = levels, Twins()
+        self._slots = Slots(np.arange(n, dtype=np.int64), np.arange(n, dtype=np.int32))
+        self._mapped = False
+        leaders = self._twins.pair(levels.walk, np.empty(0, np.int32), self._slots.used())
+        self._link(leaders, _most_central(short, leaders), progress)
+        return self
+
+    def add(self, x: Any) -> NDArray[np.int64]:
+        """Append the rows of `x` and return their ids; transform and codecs stay as `build` fitted them.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput, TooLarge
+            As `build`.
+        """
+        if self._slots is None:
+            return np.arange(self.build(x).n_rows)
+        first = self.n_rows
+        vectors = as_dense(x, dim=self.dim)
+        self._check_memory(self._slots.capacity + len(vectors), self.dim)
+        encoded = self._levels.encode(vectors)
+        if not len(vectors):
+            return np.empty(0, np.int64)
+        slots = self._own()
+        leaders = self._twins.leaders(slots.used())
+        taken = slots.take(len(vectors))
+        self._grow(slots.capacity)
+        self._levels.put(taken, *encoded)
+        new = self._twins.pair(self._levels.walk, leaders, taken)
+        if not len(leaders):
+            self._link(new, int(new[0]), None)
+        else:
+            linker = self._linker()
+            linker.insert(self._graph, self._entries, new)
+            linker.connect(self._graph, self._entries, np.concatenate([leaders, new]))
+        self._ready = None
+        return np.arange(first, self.n_rows)
+
+    def remove(self, ids: Any) -> int:
+        """Drop rows for good, and link what was linked to them to what they were linked to; ids are never used again.
+
+        Parameters
+        ----------
+        ids : int or sequence of int
+            Ids removed before are passed over.
+
+        Returns
+        -------
+        int
+            Number of rows that were there until now.
+        """
+        slots = self._built()
+        rows = check_row_ids(ids, self.n_rows)
+        rows = rows[slots.slot_of[rows] >= 0]
+        if not len(rows):
+            return 0
+        slots = self._own()
+        before = self._twins.leaders(slots.used())
+        gone = np.zeros(slots.capacity, np.bool_)
+        gone[slots.slot_of[rows]] = True
+        for twin, leader in self._twins.release(before, gone):
+            self._levels.copy_row(twin, leader)
+            slots.move(twin, leader)
+        slots.drop(rows)
+        left = before[slots.row_ids[before] >= 0]
+        dead = np.zeros(slots.capacity, np.bool_)
+        dead[before] = True
+        dead[left] = False
+        if len(left) and dead.any():
+            linker = self._linker()
+            entry = int(self._entries[0])
+            linker.mend(self._graph, dead)
+            if dead[entry]:
+                self._entries = linker.nearest(entry, left)
+            linker.connect(self._graph, self._entries, left)
+        self._ready = None
+        return len(rows)
+
+    # -- searching -----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        q: Any,
+        k: int = 10,
+        *,
+        effort: int | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the `k` best rows that a walk finds for each query.
+
+        Parameters
+        ----------
+        q : (nq, d) array of float
+        k : int, default 10
+            More than there are rows is allowed; the places left hold -1 and -inf.
+        effort : int, optional
+            Width of the beam, 64 by default and at least k: wider finds more and takes proportionally longer.
+        allowed : (n_rows,) bool, optional
+            Only rows marked True are hits. Where few are, they are all looked at instead of walking.
+        threads : int, optional
+            At most this many; by default all processors.
+
+        Returns
+        -------
+        ids : (nq, k) int64
+        scores : (nq, k) float32
+            Best first, as the finest vectors give them; equal scores by smaller id.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput
+            A query or an option that makes no sense.
+        """
+        k, effort, threads = check_search(k, effort, threads)
+        slots = self._built()
+        queries = as_dense(q, dim=self._levels.dim, name="q")
+        mask = check_allowed(allowed, self.n_rows)
+        ids, scores = ranked.empty(len(queries), k)
+        count = self._prepared().count
+        if not len(queries) or not count:
+            return ids, scores
+        levelled = self._levels.queries(queries)
+        width = min(max(effort or _EFFORT, k), count)
+        if mask is None or mask.all():
+            self._walk(levelled, width, None, width, threads, ids, scores)
+        else:
+            passing = np.zeros(slots.capacity, np.bool_)
+            found = slots.slot_of[mask]
+            passing[found[found >= 0]] = True
+            self._search_passing(levelled, width, passing, threads, ids, scores)
+        self._levels.finish(levelled, scores)
+        return ids, scores
+
+    def _search_passing(
+        self,
+        queries: Queries,
+        width: int,
+        passing: NDArray[np.bool_],
+        threads: int | None,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+    ) -> None:
+        """Scan the rows that pass where that is less work than a walk past all the others, else walk."""
+        slots = np.flatnonzero(passing).astype(np.int32)
+        if not len(slots):
+            return
+        wider = min(math.ceil(width * len(self) / len(slots)), _WIDEST)
+        if len(slots) <= _SCAN_SHARE * wider * self.degree:
+            self._scan(queries, slots, width, threads, ids, scores)
+            return
+        self._walk(queries, wider, passing, width, threads, ids, scores)
+        for i in np.flatnonzero((ids >= 0).sum(1) < min(ids.shape[1], len(slots))).tolist():
+            one = Queries(*(part[i : i + 1] for part in queries))
+            self._scan(one, slots, width, 1, ids[i : i + 1], scores[i : i + 1])
+
+    def _walk(
+        self,
+        queries: Queries,
+        width: int,
+        passing: NDArray[np.bool_] | None,
+        most: int,
+        threads: int | None,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+    ) -> None:
+        from isometry.indexes.graph import run_parts
+        from isometry.kernels import graph as kernels
+
+        levels, ready = self._levels, self._prepared()
+        place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)
+        kernel: Any = kernels.search
+        masks: tuple[NDArray[np.bool_], ...] = ()
+        if passing is not None:
+            leading = self._twins.spread(passing, self._twins.leaders(self._built().used()))
+            kernel, masks = kernels.search_masked, (passing, leading)
+
+        def walk(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            asked = queries.short[part], queries.fine[part]
+            with ready.scratch.borrow() as seen:
+                kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
+
+        run_parts(walk, len(ids), _PART, threads)
+
+    def _scan(
+        self,
+        queries: Queries,
+        slots: NDArray[np.int32],
+        width: int,
+        threads: int | None,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+    ) -> None:
+        from isometry.indexes.graph import run_parts
+        from isometry.kernels import graph as kernels
+
+        levels, ready, most = self._levels, self._prepared(), min(width, len(slots))
+
+        def scan(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            kernels.scan(
+                levels.walk, levels.fine, ready.space, slots, ready.row_ids, queries.short[part], queries.fine[part],
+                most, ids[part], scores[part],
+            )  # fmt: skip
+
+        run_parts(scan, len(ids), _PART, threads)
+
+    # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        slots = self._built()
+        used = slots.capacity
+        parameters, arrays = self._levels.state(used)
+        parameters |= {
+            "metric": self.metric, "degree": self.degree, "window": self.window, "alpha": self.alpha,
+            "seed": self.seed, "spec": self.spec,
+        }  # fmt: skip
+        arrays |= {
+            "graph": self._graph, "row_ids": slots.row_ids, "slot_of": slots.slot_of, "entries": self._entries,
+            "twins": self._twins.following,
+        }  # fmt: skip
+        write_folder(path, self.kind, parameters, arrays, kind_version=self.kind_version, overwrite=overwrite)
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> Self:
+        """Return the index in a folder that `isometry.storage.read_folder` opened; nothing is loaded yet."""
+        folder.require_version(cls.kind_version)
+        values = {name: folder.parameter(name, int) for name in ("degree", "window", "seed")}
+        try:
+            index = cls(metric=folder.parameter("metric", str), alpha=folder.parameter("alpha", float), **values)
+        except InvalidInput as error:
+            raise folder.damaged(str(error)) from None
+        index._spec = folder.parameter("spec", str)
+        index._slots = Slots(folder.array("row_ids", np.int64, (None,)), folder.array("slot_of", np.int32, (None,)))
+        index._graph = folder.array("graph", np.int32, (index._slots.capacity, index.degree))
+        index._entries = folder.array("entries", np.int32, (1,))
+        index._twins = Twins(folder.array("twins", np.int32, (None,)))
+        index._levels = Levels.from_folder(folder, index.metric, index._slots.capacity)
+        index._mapped = True
+        for problem in index._broken_links():
+            raise folder.damaged(problem)
+        return index
+
+    # -- within --------------------------------------------------------------------------------------------------------
+
+    def _built(self) -> Slots:
+        if self._slots is None:
+            raise not_built("Vamana index")
+        return self._slots
+
+    def _prepared(self) -> _Ready:
+        """Return what every search needs, made by the first one after a change."""
+        if self._ready is None:
+            from isometry.indexes.graph import Scratch
+
+            slots = self._built()
+            self._ready = _Ready(
+                count=len(slots),
+                space=self._levels.search_space(),
+                graph=frozen(self._graph),
+                entries=frozen(self._entries),
+                row_ids=frozen(slots.row_ids),
+                following=frozen(self._twins.following),
+                scratch=Scratch(slots.capacity),
+            )
+        return self._ready
+
+    def _link(
+        self, leaders: NDArray[np.int32], entry: int, progress: Callable[[int, int | None, str], None] | None
+    ) -> None:
+        order = np.random.default_rng(self.seed).permutation(leaders)
+        self._entries = np.array([entry], np.int32)
+        self._graph = self._linker().build(entry, order, progress)
+        self._ready = None
+
+    def _linker(self) -> Linker:
+        from isometry.indexes.graph import Linker
+
+        levels = self._levels
+        space = levels.link_space(self._built().used())
+        return Linker(levels.walk, space, levels.walk_dim, self.degree, self.window, self.alpha, self.threads)
+
+    def _own(self) -> Slots:
+        """Have everything that changes in memory of our own, and return the slots."""
+        slots = self._built()
+        if self._mapped:
+            self._slots = slots = Slots(slots.row_ids.copy(), slots.slot_of.copy())
+            self._graph, self._entries = padded_copy(self._graph), self._entries.copy()
+            self._twins = Twins(self._twins.following.copy())
+            self._levels.grow(slots.capacity)
+            self._mapped = False
+        return slots
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - len(self._graph)
+        if more:
+            self._graph = padded_copy(np.concatenate([self._graph, np.full((more, self.degree), -1, np.int32)]))
+            self._twins.grow(capacity)
+            self._levels.grow(capacity)
+
+    def _check_memory(self, n: int, d: int) -> None:
+        """Refuse, before anything is done, what can't be held."""
+        if n > _MOST_ROWS:
+            raise TooLarge(f"{n} vectors are more than one graph holds, {_MOST_ROWS}: use several indexes")
+        needed = n * (3 * 4 * d + 3 * 4 * self.degree)
+        free = _free_memory()
+        if free is not None and needed > free:
+            raise TooLarge(
+                f"{n} vectors of {d} dimensions need about {needed / 2**30:.1f} GiB to build a Vamana index of degree "
+                f"{self.degree}, and {free / 2**30:.1f} GiB are free: build several smaller indexes, or take a smaller "
+                "degree"
+            )
+
+    def _broken_links(self) -> Iterator[str]:
+        """Yield what would lead a walk out of the arrays: kernels trust what they are given."""
+        slots, following = self._built(), self._twins.following
+        capacity, n_rows = slots.capacity, self.n_rows
+        for name, array, end in (
+            ("graph", self._graph, capacity),
+            ("entries", self._entries, capacity),
+            ("row_ids", slots.row_ids, n_rows),
+            ("slot_of", slots.slot_of, capacity),
+            ("twins", following, capacity),
+        ):
+            if array.size and not (array.min() >= -1 and array.max() < end):
+                yield f"array {name!r} leads to {array.min()} and {array.max()}, beyond 0 to {end - 1}"
+                return
+        if self._entries[0] < 0 or len(following) not in (0, capacity):
+            yield "its entry or its twins are missing"
+        elif len(following):
+            behind = np.bincount(following[following >= 0], minlength=capacity)
+            at = np.flatnonzero((behind == 0) & (following >= 0))
+            steps = 0
+            while len(at):
+                at = following[at]
+                at = at[at >= 0]
+                steps += len(at)
+            if behind.max() > 1 or steps != np.count_nonzero(following >= 0):
+                yield "its twins form no chains"
+
+
+class _Ready(NamedTuple):
+    """What every search needs; all arrays are read-only views."""
+
+    count: int
+    space: Space
+    graph: NDArray[np.int32]
+    entries: NDArray[np.int32]
+    row_ids: NDArray[np.int64]
+    following: NDArray[np.int32]
+    scratch: Scratch
+
+
+def _print_spec(parts: dict[str, Any], degree: int, window: int) -> str:
+    numbers = f"{degree}" if window == _WINDOW else f"{degree}x{window}"
+    before = [part_text(parts[role]) for role in ("transform", "codec") if parts[role] is not None]
+    after = "" if parts["refine"] is None else f" -> {part_text(parts['refine'])}"
+    return ",".join([*before, f"{Vamana.spec_name}{numbers}"]) + after
+
+
+def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:
+    """Return the slot whose vector is nearest to the mean."""
+    middle = x.mean(0)
+    distances = [np.square(x[slots[i : i + 65536]] - middle).sum(1) for i in range(0, len(slots), 65536)]
+    return int(slots[np.concatenate(distances).argmin()])
+
+
+def _free_memory() -> int | None:
+    """Return how many bytes can be had, where the system tells."""
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,81 @@
+"""How kernels are compiled: at their first call, then kept for this machine.
+
+Numba's own cache looks at the file of a function alone, but a kernel is made of several files of this room, and of the
+level it was compiled for. Ours is one folder per state of the whole room, below ``$ISOMETRY_CACHE_DIR``, by default
+``isometry`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+from isometry.kernels.level import LEVEL
+
+__all__ = ["cache_folder", "kernel"]
+
+
+def cache_folder() -> Path:
+    """Return the folder that compiled kernels of this state of the sources are kept in."""
+    chosen = os.environ.get("ISOMETRY_CACHE_DIR")
+    home = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isometry"
+    return home / "kernels" / f"{LEVEL}-{_sources()}"
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, without the interpreter lock, and keep the result.
+
+    Arrays are not checked for their bounds and division is as in NumPy. Where the cache folder can't be written, every
+    process compiles for itself.
+    """
+    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    with suppress(OSError):
+        dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of all files of this room."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where to keep a function, and when what is there is out of date."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        return _sources()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        locator = cls(py_func)
+        locator.ensure_cache_path()
+        return locator
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Implementation

@@ -171,7 +171,7 @@ class Levels:
     def finish(self, queries: Queries, scores: Floats) -> None:
         """Turn what the fine rows score into scores of the metric, in place."""
         if len(self._shift):
-            scores += (queries.fine @ self._shift)[:, None]
+            scores += np.vecdot(queries.fine, self._shift)[:, None]
         if self.metric == "l2":
             scores *= 2
             scores -= np.vecdot(queries.full, queries.full)[:, None]

@@ -166,7 +166,6 @@ class Vamana:
         Parameters
         ----------
         x : (n, d) array of float
-            At least one row.
         queries : (m, d) array of float, optional
             Examples of queries, which a `transform` may learn from.
         progress : callable, optional
@@ -175,21 +174,25 @@ class Vamana:
         Raises
         ------
         InvalidInput
-            NaN, infinity, not two axes, no rows, a vector too long to square in float32, or what a codec refuses.
+            NaN, infinity, not two axes, a vector too long to square in float32, or what a codec refuses.
         TooLarge
             More memory would be needed than there is, or more than 2^31 - 2 vectors.
         """
         vectors = as_dense(x)
         n, d = vectors.shape
-        if not n:
-            raise InvalidInput("x has no rows; a Vamana index learns its codec from at least one vector")
         self._check_memory(n, d)
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         levels = Levels(self.metric, **self._parts)
-        short = levels.fit(vectors, examples)
+        # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
+        short = levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
         self._levels, self._twins = levels, Twins()
         self._slots = Slots(np.arange(n, dtype=np.int64), np.arange(n, dtype=np.int32))
         self._mapped = False
+        if not n:
+            self._slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
+            self._graph, self._entries = np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32)
+            self._ready = None
+            return self
         leaders = self._twins.pair(levels.walk, np.empty(0, np.int32), self._slots.used())
         self._link(leaders, _most_central(short, leaders), progress)
         return self
@@ -204,6 +207,8 @@ class Vamana:
         """
         if self._slots is None:
             return np.arange(self.build(x).n_rows)
+        if not self.n_rows:
+            return np.arange(self.build(as_dense(x, dim=self.dim)).n_rows)
         first = self.n_rows
         vectors = as_dense(x, dim=self.dim)
         self._check_memory(self._slots.capacity + len(vectors), self.dim)

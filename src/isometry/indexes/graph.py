@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Linker", "Scratch", "run_parts"]
 
-_ROOM = 1.3
+_ROOM = 1.5
 """A row may grow to this many times its degree before it is pruned: fewer, larger prunings."""
 _BATCH = 0.02
 _PART = 64
@@ -93,7 +93,10 @@ class Linker:
         self._scratch = Scratch(len(rows[0]))
 
     def build(self, entry: int, order: Slots, progress: Progress | None = None) -> Slots:
-        """Return the graph (n, degree) over the slots in `order`: two passes, the first with alpha = 1.
+        """Return the graph (n, degree) over the slots in `order`.
+
+        One pass: a second one over the finished graph, as in DiskANN, doubled the time and changed recall by less than
+        .002 on 100,000 sentence embeddings.
 
         Parameters
         ----------
@@ -106,11 +109,10 @@ class Linker:
         graph = np.full((len(self._rows[0]), math.ceil(_ROOM * self._degree)), -1, np.int32)
         entries = np.array([entry], np.int32)
         done = 0
-        for alpha in (1.0, self._alpha):
-            for batch in _batches(order, max(1, int(_BATCH * len(order)))):
-                self._link(graph, entries, batch, alpha)
-                done += len(batch)
-                report(done, 2 * len(order), "rows linked")
+        for batch in _batches(order, max(1, int(_BATCH * len(order)))):
+            self._link(graph, entries, batch)
+            done += len(batch)
+            report(done, len(order), "rows linked")
         run_parts(
             lambda start, stop: kernels.trim(
                 self._rows, self._space, graph, order[start:stop], np.float32(self._alpha), self._degree, self._dim
@@ -125,7 +127,7 @@ class Linker:
     def insert(self, graph: Slots, entries: Slots, slots: Slots) -> None:
         """Link new `slots` into a graph that has none of them."""
         for batch in _batches(slots, max(1, int(_BATCH * len(graph)))):
-            self._link(graph, entries, batch, self._alpha)
+            self._link(graph, entries, batch)
 
     def mend(self, graph: Slots, dead: NDArray[np.bool_]) -> None:
         """Take the `dead` (n,) out of the graph: who was linked to one is linked to what it was linked to."""
@@ -162,8 +164,8 @@ class Linker:
                     self._rows, self._space, graph, entries, slots, reached, parents, self._window, self._dim, seen
                 )
 
-    def _link(self, graph: Slots, entries: Slots, slots: Slots, alpha: float) -> None:
-        factor = np.float32(alpha)
+    def _link(self, graph: Slots, entries: Slots, slots: Slots) -> None:
+        factor = np.float32(self._alpha)
 
         def choose(start: int, stop: int) -> Slots:
             links = np.empty((stop - start, self._degree), np.int32)

@@ -48,8 +48,9 @@ class Vamana:
     ----------
     metric : {"cosine", "dot", "l2"}, default "cosine"
         ``l2`` scores are minus the squared distance. Under ``cosine`` a zero vector scores 0 with everything.
-    degree : int, default 32
-        Most neighbours of a vector, 2 to 1024: 4 bytes each. More make a walk shorter and a vector dearer.
+    degree : int, default 64
+        Most neighbours of a vector, 2 to 1024: 4 bytes each. 64 gave the fastest searches at recall .9 and more on
+        sentence embeddings; 32 takes half the memory for the graph.
     codec : codec, optional
         How the vectors that a walk reads are kept, e.g. ``LVQ(bits=8)``; float32 by default.
     transform : transform, optional
@@ -101,7 +102,7 @@ class Vamana:
         self,
         *,
         metric: str = "cosine",
-        degree: int = 32,
+        degree: int = 64,
         window: int = _WINDOW,
         codec: Any = None,
         transform: Any = None,

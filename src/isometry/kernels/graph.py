@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch
-from isometry.kernels.simd import address, prefetch
+from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch, touch_row
 
 __all__ = [
     "Space",
@@ -42,7 +41,8 @@ __all__ = [
     "trim",
 ]
 
-_AHEAD = 5
+_AHEAD_BYTES = 3072
+"""How much to ask for ahead of its use: as many cache lines as a core can wait for at a time."""
 
 
 class Space(NamedTuple):
@@ -117,6 +117,12 @@ def _next_epoch(seen):  # type: ignore[no-untyped-def]
 
 
 @inlined()
+def _ahead(rows):  # type: ignore[no-untyped-def]
+    """How many rows to ask for before the one that is looked at."""
+    return max(2, _AHEAD_BYTES // rows[0].strides[0])
+
+
+@inlined()
 def _walk(  # type: ignore[no-untyped-def]
     rows, space, graph, entries, query, seen, todo, beam_scores, beam, passing, found_scores, found, trail_scores, trail
 ):
@@ -126,7 +132,7 @@ def _walk(  # type: ignore[no-untyped-def]
     (the rows whose neighbours were looked at, if it is asked for). A row of the beam that was opened is stored as
     ``~slot``.
     """
-    epoch = _next_epoch(seen)
+    epoch, ahead = _next_epoch(seen), _ahead(rows)
     size = n_found = n_trail = 0
     for entry in entries:
         if seen[entry] != epoch:
@@ -135,7 +141,6 @@ def _walk(  # type: ignore[no-untyped-def]
             size, _ = _offer(beam_scores, beam, size, value, entry)
             if passing is not None and passing[entry]:
                 n_found, _ = _offer(found_scores, found, n_found, value, entry)
-    links, stride = address(graph), graph.strides[0]
     at = 0
     while at < size:
         slot = beam[at]
@@ -155,24 +160,23 @@ def _walk(  # type: ignore[no-untyped-def]
             if seen[other] != epoch:
                 seen[other] = epoch
                 todo[count] = other
+                if count < ahead:
+                    touch(rows, other)
                 count += 1
-        for j in range(min(_AHEAD, count)):
-            touch(rows, todo[j])
-        if at + 1 < size:
-            following = beam[at + 1]
-            row = links + (following if following >= 0 else ~following) * stride
-            for line in range(0, stride, 64):
-                prefetch(row + line)
         at += 1
         for j in range(count):
-            if j + _AHEAD < count:
-                touch(rows, todo[j + _AHEAD])
+            if j + ahead < count:
+                touch(rows, todo[j + ahead])
             other = todo[j]
             value = _rank(rows, space, query, other)
             size, place = _offer(beam_scores, beam, size, value, other)
-            at = min(at, place)
+            if place <= at:
+                at = place
+                touch_row(graph, other)
             if passing is not None and passing[other]:
                 n_found, _ = _offer(found_scores, found, n_found, value, other)
+        if at < size and beam[at] >= 0:
+            touch_row(graph, beam[at])
     return size, n_found, n_trail
 
 
@@ -197,11 +201,12 @@ def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out,
     """Score candidates, and the twins behind them, with the fine rows and write the best."""
     row_ids, twins = rank_of
     size = 0
-    for i in range(min(_AHEAD, count)):
+    ahead = _ahead(fine)
+    for i in range(min(ahead, count)):
         touch(fine, candidates[i])
     for i in range(count):
-        if i + _AHEAD < count:
-            touch(fine, candidates[i + _AHEAD])
+        if i + ahead < count:
+            touch(fine, candidates[i + ahead])
         slot = candidates[i]
         while slot >= 0:
             if passing is None or passing[slot]:
@@ -287,7 +292,7 @@ def search_masked(  # type: ignore[no-untyped-def]
 def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_out, scores_out):  # type: ignore[no-untyped-def]
     """Answer queries by looking at all `slots` (m,) int32: for masks that let few pass."""
     found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
-    no_twins = np.empty(0, np.int32)
+    no_twins, ahead = np.empty(0, np.int32), _ahead(rows)
     values, codes = _scratch(queries.shape[1])
     fine_values, fine_codes = _scratch(fine_queries.shape[1])
     for i in range(len(queries)):
@@ -295,8 +300,8 @@ def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_o
         query = prepare(rows, values, codes)
         count = 0
         for j in range(len(slots)):
-            if j + _AHEAD < len(slots):
-                touch(rows, slots[j + _AHEAD])
+            if j + ahead < len(slots):
+                touch(rows, slots[j + ahead])
             count, _ = _offer(found_scores, found, count, _rank(rows, space, query, slots[j]), slots[j])
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)

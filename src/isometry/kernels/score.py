@@ -56,13 +56,14 @@ from isometry.kernels.simd import (
     low_nibbles,
     nibbles_as_f32,
     prefetch,
+    rolled,
     sum_f32,
     sum_i32,
     zero_f32,
     zero_i32,
 )
 
-__all__ = ["QUERY_SPARE", "Query", "decode", "prepare", "score", "score_fine", "touch"]
+__all__ = ["QUERY_SPARE", "Query", "decode", "inlined", "prepare", "score", "score_fine", "touch", "touch_row"]
 
 QUERY_SPARE = 192
 """Zeros that must follow the d values of a query, in its float and in its byte array."""
@@ -157,6 +158,7 @@ def _dot_floats(load: Any) -> Any:
         a, b, c, e = zero_f32(), zero_f32(), zero_f32(), zero_f32()
         j = 0
         while j + 48 < d:
+            rolled()
             at, to = row + j * size, query + j * 4
             a = fma(load(at), load_f32(to), a)
             b = fma(load(at + 16 * size), load_f32(to + 64), b)
@@ -164,6 +166,7 @@ def _dot_floats(load: Any) -> Any:
             e = fma(load(at + 48 * size), load_f32(to + 192), e)
             j += 64
         while j < d:
+            rolled()
             a = fma(load(row + j * size), load_f32(query + j * 4), a)
             j += 16
         return sum_f32(add_f32(add_f32(a, b), add_f32(c, e)))
@@ -192,6 +195,7 @@ def _dot_bytes_i8(array, slot, codes):  # type: ignore[no-untyped-def]
     a, b = zero_i32(), zero_i32()
     at = 0
     while at + 64 < n_bytes:
+        rolled()
         a = dot_u8_i8(a, load_u8(row + at), load_i8(query + at))
         b = dot_u8_i8(b, load_u8(row + at + 64), load_i8(query + at + 64))
         at += 128
@@ -205,6 +209,7 @@ def _dot_nibbles_i8(array, slot, codes):  # type: ignore[no-untyped-def]
     row, query = _row(array, slot), address(codes)
     a, b = zero_i32(), zero_i32()
     for at in range(0, array.shape[1], 64):
+        rolled()
         both = load_u8(row + at)
         a = dot_u8_i8(a, low_nibbles(both), load_i8(query + 2 * at))
         b = dot_u8_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
@@ -270,9 +275,11 @@ class _Layout(NamedTuple):
 
 
 @inlined()
-def _touch_row(array, slot):  # type: ignore[no-untyped-def]
+def touch_row(array, slot):  # type: ignore[no-untyped-def]
+    """Ask for the cache lines of a row of an array."""
     row = _row(array, slot)
     for at in range(0, array.strides[0], 64):
+        rolled()
         prefetch(row + at)
 
 
@@ -288,7 +295,7 @@ def _float_layout(load: Any, value_at: Any) -> _Layout:
             out[j] = value_at(row, j)
 
     def touch(rows, slot):  # type: ignore[no-untyped-def]
-        _touch_row(rows.values, slot)
+        touch_row(rows.values, slot)
 
     return _Layout(_prepare_floats, score, score, decode, touch)
 
@@ -324,7 +331,7 @@ def _one_level(prepare: Any, codes: _Codes) -> _Layout:
             out[j] = step * np.float32(code_at(row, j)) + low
 
     def touch(rows, slot):  # type: ignore[no-untyped-def]
-        _touch_row(rows.codes, slot)
+        touch_row(rows.codes, slot)
         prefetch(_row(rows.constants, slot))
 
     return _Layout(prepare, score, score_fine, decode, touch)
@@ -348,8 +355,8 @@ def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
             out[j] = step * code + low
 
     def touch(rows, slot):  # type: ignore[no-untyped-def]
-        _touch_row(rows.codes, slot)
-        _touch_row(rows.residuals, slot)
+        touch_row(rows.codes, slot)
+        touch_row(rows.residuals, slot)
         prefetch(_row(rows.constants, slot))
 
     return _Layout(_prepare_total, score, score, decode, touch)

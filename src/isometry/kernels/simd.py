@@ -24,7 +24,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numba.np import arrayobj
 
-from isometry.kernels.level import LEVEL
+from isometry.kernels.level import CONVERTS_HALVES, LEVEL
 
 __all__ = [
     "add_f32",
@@ -45,6 +45,7 @@ __all__ = [
     "low_nibbles",
     "nibbles_as_f32",
     "prefetch",
+    "rolled",
     "sum_f32",
     "sum_i32",
     "zero_f32",
@@ -148,6 +149,14 @@ def prefetch(builder: Any, place: Any) -> Any:
     return ir.Constant(ir.IntType(8).as_pointer(), None)
 
 
+@_operation(types.void)
+def rolled(builder: Any) -> Any:
+    """Keep LLVM from unrolling the loop that this stands in: rows are short, and long code is slow to start."""
+    barrier = builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
+    barrier.attributes.add("convergent")
+    return ir.Constant(ir.IntType(8).as_pointer(), None)
+
+
 @_operation(F32X16)
 def zero_f32(builder: Any) -> Any:
     """Sixteen float zeros."""
@@ -199,7 +208,14 @@ def load_u8_as_f32(builder: Any, place: Any) -> Any:
 @_operation(F32X16, types.int64)
 def f16_to_f32(builder: Any, place: Any) -> Any:
     """Sixteen float16 at an address, as float32."""
-    return builder.fpext(_load(builder, place, ir.VectorType(_HALF, 16)), F32X16.ir)
+    if CONVERTS_HALVES:
+        return builder.fpext(_load(builder, place, ir.VectorType(_HALF, 16)), F32X16.ir)
+    # Exponent and fraction moved to where float32 has them are the number divided by 2^112, also below the normal ones.
+    words = builder.zext(_load(builder, place, ir.VectorType(_I16, 16)), I32X16.ir)
+    moved = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x7FFF)), _constant(I32X16.ir, 13))
+    scaled = builder.fmul(builder.bitcast(moved, F32X16.ir), _constant(F32X16.ir, 2.0**112))
+    sign = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x8000)), _constant(I32X16.ir, 16))
+    return builder.bitcast(builder.or_(builder.bitcast(scaled, I32X16.ir), sign), F32X16.ir)
 
 
 @_operation(F32X16, types.int64)

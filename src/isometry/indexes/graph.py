@@ -37,6 +37,8 @@ Progress = Callable[[int, int | None, str], None]
 
 def run_parts(work: Callable[[int, int], T], count: int, part: int, threads: int | None) -> list[T]:
     """Return ``work(start, stop)`` of the parts of ``range(count)``, in order, by at most `threads` threads."""
+    if count <= part:
+        return [work(0, count)]
     parts = [(start, min(start + part, count)) for start in range(0, count, part)]
     workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:

@@ -248,14 +248,14 @@ class Levels:
 
     # -- within ------------------------------------------------------------------------------------------------------
 
-    def _enter(self, x: Floats, norms: NDArray[np.float64]) -> Floats:
+    def _enter(self, x: Floats, norms: Floats) -> Floats:
         """Bring vectors into the form of the metric."""
         if self.metric == "l2":
             return x - self._centre if len(self._centre) else x
         if self.metric == "dot":
             return x
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms >= _SMALLEST_NORM)
-        return (x * inverse[:, None]).astype(np.float32)
+        inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= _SMALLEST_NORM)
+        return x * inverse[:, None]
 
     def _coded(self, full: Floats, short: Floats) -> tuple[Rows, Rows, Floats]:
         codec, refine = self._part("codec"), self._part("refine")
@@ -303,9 +303,10 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 _EMPTY_FROZEN = frozen(_EMPTY)
 
 
-def check_norms(x: Floats, name: str) -> NDArray[np.float64]:
+def check_norms(x: Floats, name: str) -> Floats:
     """Return the norm of each row, or raise `InvalidInput` for one that is too large to compute with."""
-    norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.vecdot(x, x))
     if norms.max(initial=0.0) > _LARGEST_NORM:
         row = int(norms.argmax())
         raise InvalidInput(

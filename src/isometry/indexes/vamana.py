@@ -311,18 +311,20 @@ class Vamana:
         slots = self._built()
         queries = as_dense(q, dim=self._levels.dim, name="q")
         mask = check_allowed(allowed, self.n_rows)
-        ids, scores = ranked.empty(len(queries), k)
         count = self._prepared().count
         if not len(queries) or not count:
-            return ids, scores
+            return ranked.empty(len(queries), k)
         levelled = self._levels.queries(queries)
         width = min(max(effort or _EFFORT, k), count)
+        ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         if mask is None or mask.all():
             self._walk(levelled, width, None, width, threads, ids, scores)
         else:
             passing = np.zeros(slots.capacity, np.bool_)
             found = slots.slot_of[mask]
             passing[found[found >= 0]] = True
+            if not passing.any():
+                return ranked.empty(len(queries), k)
             self._search_passing(levelled, width, passing, threads, ids, scores)
         self._levels.finish(levelled, scores)
         return ids, scores
@@ -338,8 +340,6 @@ class Vamana:
     ) -> None:
         """Scan the rows that pass where that is less work than a walk past all the others, else walk."""
         slots = np.flatnonzero(passing).astype(np.int32)
-        if not len(slots):
-            return
         wider = min(math.ceil(width * len(self) / len(slots)), _WIDEST)
         if len(slots) <= _SCAN_SHARE * wider * self.degree:
             self._scan(queries, slots, width, threads, ids, scores)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isometry._version import __version__
-from isometry.cli import diagnosing, measuring, reading, tour, writing
+from isometry.cli import diagnosing, measuring, preparing, reading, tour, writing
 from isometry.cli.failures import Guarded
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ for panel, commands in {
     "Change a collection": (writing.add, writing.delete, writing.build, writing.optimize),
     "Look at a collection": (reading.stats, reading.verify, measuring.evaluate, diagnosing.diagnose),
     "Research": (measuring.systems, measuring.reproduce),
+    "This machine": (preparing.warmup,),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel, help=_paragraphs(command.__doc__ or ""))(command)

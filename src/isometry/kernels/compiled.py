@@ -7,10 +7,11 @@ level it was compiled for. Ours is one folder per state of the whole room, below
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,4 +79,27 @@ class _Implementation(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
+    """Numba's cache, for many processes at once and for folders that are full or hold rubbish."""
+
     _impl_class = _Implementation
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged pickle fails in any way it likes: forget what is there and compile
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        # Numba numbers files by an index that it reads first: of two processes, one would overwrite the other's code.
+        with suppress(OSError), _alone(self.cache_path):
+            super().save_overload(sig, data)
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Wait until no other process writes to a folder."""
+    with open(os.path.join(folder, "lock"), "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

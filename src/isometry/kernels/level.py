@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Literal
 
 import llvmlite.binding as llvm
@@ -10,7 +11,7 @@ from numba.core import config
 
 from isometry.errors import check_choice
 
-__all__ = ["LEVEL", "LEVELS", "Level", "detect"]
+__all__ = ["CONVERTS_HALVES", "LEVEL", "LEVELS", "Level", "detect"]
 
 Level = Literal["vnni", "vector", "plain"]
 LEVELS: tuple[Level, ...] = ("vnni", "vector", "plain")
@@ -27,13 +28,17 @@ def detect() -> Level:
     forced = os.environ.get("ISOMETRY_KERNELS")
     if forced:
         return check_choice("ISOMETRY_KERNELS", forced, LEVELS)
+    return "vnni" if {"avx512f", "avx512bw", "avx512vnni"} <= _features() else "vector"
+
+
+def _features() -> set[str]:
     if config.CPU_FEATURES is not None:
-        features = {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
-    elif config.CPU_NAME is not None:
-        features = set()
-    else:
-        features = {name for name, present in llvm.get_host_cpu_features().items() if present}
-    return "vnni" if {"avx512f", "avx512bw", "avx512vnni"} <= features else "vector"
+        return {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
+    if config.CPU_NAME is not None:
+        return set()
+    return {name for name, present in llvm.get_host_cpu_features().items() if present}
 
 
 LEVEL: Level = detect()
+CONVERTS_HALVES = "f16c" in _features() or platform.machine() in ("aarch64", "arm64")
+"""Whether the processor reads float16. Where it does not, LLVM calls a function that compiled code does not find."""

@@ -1,0 +1,94 @@
+"""Compiling ahead: every kernel for every layout of vectors, so that no search waits for the compiler.
+
+Kernels are compiled for the arrays that they are called with. The only list of those that can't go out of date is the
+indexes themselves: a tiny one of each sort is built, searched and changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+
+from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
+from isometry.indexes.vamana import Vamana
+
+__all__ = ["every_spec", "warm_up"]
+
+_FLOATS = ("Float32", "Float16", "BFloat16")
+_LEVELS = ("LVQ8", "LVQ4")
+_TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
+_ROWS, _DIM = 200, 16
+
+
+def every_spec() -> list[str]:
+    """Return specifications that together read every layout in a walk, and with each walk every finer one."""
+    walks = [*_FLOATS, *_LEVELS]
+    alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS)]
+    return alone + [
+        f"{codec},Vamana2 -> {refine}" for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec
+    ]
+
+
+def warm_up(
+    specs: Sequence[str], *, threads: int | None = None, progress: Callable[[int, int | None, str], None] | None = None
+) -> None:
+    """Compile what indexes of these specifications need, and keep it in the cache of kernels.
+
+    Parameters
+    ----------
+    specs : sequence of str
+    threads : int, optional
+        Compile in at most this many processes; by default one per processor.
+    progress : callable, optional
+        Called as ``progress(done, total, what)``.
+
+    Raises
+    ------
+    SpecError, InvalidInput
+        A specification that no index fits.
+    """
+    for spec in specs:
+        index_from_spec(spec)
+    specs = sorted({_smallest(spec) for spec in specs}, key=lambda spec: ("->" in spec, spec))
+    workers = min(threads or os.cpu_count() or 1, len(specs))
+    if workers < 2:
+        for done, spec in enumerate(specs):
+            _drive(spec)
+            _report(progress, done + 1, len(specs))
+        return
+    # First those without a second codec: what builds their graphs is then compiled for the others.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, job in enumerate(as_completed([pool.submit(_drive, spec) for spec in specs])):
+            job.result()
+            _report(progress, done + 1, len(specs))
+
+
+def _report(progress: Callable[[int, int | None, str], None] | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total, "layouts compiled")
+
+
+def _smallest(spec: str) -> str:
+    """Return an index that calls the same kernels: they know layouts, not dimensions, and few links try all of them."""
+    parsed = parse_spec(spec)
+    index = PartSpec(Vamana.spec_name, (2,)) if parsed.index.name == Vamana.spec_name else parsed.index
+    return str(replace(parsed, transforms=(), index=index))
+
+
+def _drive(spec: str) -> None:
+    """Have an index of few vectors do everything that an index does."""
+    x = np.random.default_rng(0).standard_normal((_ROWS, _DIM), dtype=np.float32)
+    index = index_from_spec(spec, metric="dot").build(x)
+    index.search(x[:1], threads=1)
+    if not isinstance(index, Vamana):
+        return
+    for share in (0.01, 0.99):
+        index.search(x[:1], k=1, effort=4, allowed=np.arange(_ROWS) < share * _ROWS, threads=1)
+    index.add(x[:1])
+    for most in (_ROWS // 2, _ROWS - 1):
+        index.remove(np.arange(most))

@@ -1,0 +1,143 @@
+"""Compares every kernel that reads vectors with its NumPy reference, at the level that this process compiles for.
+
+Run by `test_simd` and `test_score`, once per level: the level is fixed when the kernels are imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+from isometry.codecs import LVQ
+from isometry.kernels import reference, simd
+from isometry.kernels.compiled import kernel
+from isometry.kernels.level import LEVEL
+from isometry.kernels.rows import BFloat16Rows, Float16Rows, Float32Rows, padded_copy, values_of
+from isometry.kernels.score import QUERY_SPARE, decode, prepare, score, score_fine, touch
+
+DIMS = (1, 7, 16, 17, 100, 127, 128, 129, 160, 384, 1000)
+LVQS = [(4, 0), (8, 0), (4, 4), (4, 8), (8, 4), (8, 8)]
+
+
+# -- operations on registers -------------------------------------------------------------------------------------------
+
+
+@kernel
+def sums(f32, f16, bf16, u8, i8, out, whole):
+    """Apply every operation to arrays of 64 values; results go to `out` (floats) and `whole` (integers)."""
+    at, of, ob, on, oi = (simd.address(f32), simd.address(f16), simd.address(bf16), simd.address(u8), simd.address(i8))
+    a, b = simd.load_f32(at), simd.load_f32(at + 64)
+    out[0] = simd.sum_f32(a)
+    out[1] = simd.sum_f32(simd.fma(a, b, simd.load_f32(at + 128)))
+    out[2] = simd.sum_f32(simd.add_f32(a, b))
+    out[3] = simd.sum_f32(simd.zero_f32())
+    out[4] = simd.sum_f32(simd.fma(simd.f16_to_f32(of), b, simd.zero_f32()))
+    out[5] = simd.sum_f32(simd.fma(simd.bf16_to_f32(ob), b, simd.zero_f32()))
+    out[6] = simd.sum_f32(simd.fma(simd.load_u8_as_f32(on), b, simd.zero_f32()))
+    both = simd.load_u8x16(on)
+    out[7] = simd.sum_f32(simd.fma(simd.nibbles_as_f32(both, 0), b, simd.zero_f32()))
+    out[8] = simd.sum_f32(simd.fma(simd.nibbles_as_f32(both, 4), b, simd.zero_f32()))
+    ones = simd.dot_u8_i8(simd.zero_i32(), simd.load_u8(on), simd.load_i8(oi))
+    whole[0] = simd.sum_i32(ones)
+    whole[1] = simd.sum_i32(simd.add_i32(ones, simd.dot_u8_i8(ones, simd.load_u8(on), simd.load_i8(oi))))
+    whole[2] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.low_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
+    whole[3] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.high_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
+    whole[4] = simd.count_ones(simd.load_u64(on))
+    simd.prefetch(on)
+    simd.prefetch(0)
+
+
+def compare_operations(seed, extreme):
+    """Yield (name, seen, expected) of every operation; integers must be exact."""
+    rng = np.random.default_rng(seed)
+    f32 = rng.standard_normal(64).astype(np.float32)
+    half = rng.standard_normal(64).astype(np.float16)
+    half[:6] = [0, -0.0, 6e-8, 6.1e-5, 65504, -1.5]
+    bf16 = (rng.standard_normal(64).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    u8 = np.full(64, 255, np.uint8) if extreme else rng.integers(0, 256, 64, dtype=np.uint8)
+    i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
+    out, whole = np.full(9, np.nan, np.float32), np.full(5, -1, np.int64)
+    sums(f32, half.view(np.uint16), bf16, u8, i8, out, whole)
+    a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
+    upper = (bf16.astype(np.uint32) << 16).view(np.float32)
+    terms = [a, np.concatenate([a * b, c]), np.concatenate([a, b]), np.zeros(1), half[:16].astype(float) * b]
+    terms += [upper[:16] * b, u8[:16] * b, (u8[:16] & 15) * b, (u8[:16] >> 4) * b]
+    for i, part in enumerate(terms):
+        yield f"float {i}", float(out[i]), float(part.sum()), 1e-6 * float(np.abs(part).sum())
+    wide, signed = u8.astype(int), i8.astype(int)
+    dot = int(wide @ signed)
+    expected = [dot, 3 * dot, int((wide & 15) @ signed), int((wide >> 4) @ signed), int(np.bitwise_count(u8).sum())]
+    for i, value in enumerate(expected):
+        yield f"integer {i}", int(whole[i]), value, 0
+
+
+# -- layouts -----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def products(rows, query, spare, quick, fine, decoded):
+    """Score every row for a query (d,) by all the functions that walks call."""
+    d = len(query)
+    values, codes = np.zeros(d + spare, np.float32), np.zeros(d + spare, np.int8)
+    values[:d] = query
+    ready = prepare(rows, values, codes)
+    one = np.zeros(d + spare, np.float32)
+    for slot in range(len(quick)):
+        touch(rows, slot)
+        quick[slot] = score(rows, ready, slot)
+        fine[slot] = score_fine(rows, ready, slot)
+        decode(rows, slot, one)
+        decoded[slot] = one[:d]
+        one[:d] = 0
+        if np.any(one):
+            decoded[slot] = np.nan
+
+
+def layouts(d, seed):
+    """Yield rows of every layout."""
+    x = np.random.default_rng(seed).standard_normal((9, d)).astype(np.float32)
+    x[0], x[1] = 0, 3
+    yield Float32Rows(padded_copy(x))
+    yield Float16Rows(padded_copy(x.astype(np.float16).view(np.uint16)))
+    yield BFloat16Rows(padded_copy((x.view(np.uint32) >> 16).astype(np.uint16)))
+    for bits, residual_bits in LVQS:
+        lvq = LVQ(bits, residual_bits).fit(x)
+        yield lvq.fine_rows(lvq.transform(x))
+
+
+def compare_layouts(d, seed):
+    """Yield (name, seen, expected) of every layout for a query of d values, for a zero query and for a tiny one."""
+    for scale in (1.0, 0.0, 1e-30):
+        query = (np.random.default_rng(seed + 1).standard_normal(d) * scale).astype(np.float32)
+        for rows in layouts(d, seed):
+            n = len(rows[0])
+            quick, fine = np.empty(n, np.float32), np.empty(n, np.float32)
+            decoded = np.empty((n, d), np.float32)
+            products(rows, query, QUERY_SPARE, quick, fine, decoded)
+            values = values_of(rows, d)
+            # Sums of codes cancel against their lowest value, so the error goes with the largest term.
+            size = 1e-5 * float(np.abs(values).max() * np.abs(query).sum()) + 1e-37
+            name = f"{type(rows).__name__} {d} {scale}"
+            yield f"{name} decode", decoded, values, 1e-5 * float(np.abs(values).max())
+            yield f"{name} fine", fine, reference.score_fine(rows, query), size
+            yield f"{name} score", quick, reference.score(rows, query), size
+
+
+def main():
+    """Print what differs, as JSON."""
+    wrong, count = [], 0
+    checks = [compare_operations(seed, extreme) for seed, extreme in ((0, False), (1, False), (2, True))]
+    checks += [compare_layouts(d, seed) for seed, d in enumerate(DIMS)]
+    for check in checks:
+        for name, seen, expected, tolerance in check:
+            count += 1
+            error = np.abs(np.asarray(seen, float) - expected).max()
+            if not error <= tolerance:
+                wrong.append(f"{name}: off by {error:.3g}, {tolerance:.3g} allowed")
+    json.dump({"level": LEVEL, "count": count, "wrong": wrong}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 from isometry._version import __version__
 
 if TYPE_CHECKING:
-    from isometry import collections, encoders, errors, evaluation, indexes, rerank, systems, testing, vectors
+    from isometry import (
+        codecs,
+        collections,
+        encoders,
+        errors,
+        evaluation,
+        indexes,
+        rerank,
+        systems,
+        testing,
+        transforms,
+        vectors,
+    )
     from isometry.collections import Collection, Hits, create, open
     from isometry.encoders import load_encoder
     from isometry.errors import IsometryError
@@ -21,6 +33,7 @@ __all__ = [
     "Hits",
     "IsometryError",
     "__version__",
+    "codecs",
     "collections",
     "create",
     "encoders",
@@ -34,10 +47,23 @@ __all__ = [
     "rerank",
     "systems",
     "testing",
+    "transforms",
     "vectors",
 ]
 
-_ROOMS = ("collections", "encoders", "errors", "evaluation", "indexes", "rerank", "systems", "testing", "vectors")
+_ROOMS = (
+    "codecs",
+    "collections",
+    "encoders",
+    "errors",
+    "evaluation",
+    "indexes",
+    "rerank",
+    "systems",
+    "testing",
+    "transforms",
+    "vectors",
+)
 _HOMES = {
     "Collection": "isometry.collections",
     "Hits": "isometry.collections",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,3 +172,24 @@ def test_a_spec_object_is_checked_too():
     with pytest.raises(InvalidInput, match="metric"):
         index_from_spec("Flat", metric="l3")
     assert issubclass(SpecError, IsometryError)
+
+
+def test_what_is_only_an_index_needs_no_other_room():
+    code = """
+import sys
+from isometry.indexes import index_from_spec
+from isometry.indexes.spec import parse_spec
+assert str(parse_spec("Flat")) == index_from_spec("Flat").spec == "Flat"
+assert "sklearn" not in sys.modules and "isometry.codecs" not in sys.modules
+assert str(parse_spec("LeanVec160,LVQ4x8,Flat -> Float16")) == "LeanVec160,LVQ4x8,Flat -> Float16"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_transforms_and_codecs_are_known():
+    assert {entry.role for entry in parts().values()} == {"transform", "codec", "index"}
+    with pytest.raises(SpecError, match=r"Flat takes no codec, but the spec 'LVQ4x8,Flat' names one"):
+        index_from_spec("LVQ4x8,Flat")
+    with pytest.raises(SpecError, match="unknown part 'LVG8'; did you mean 'LVQ'"):
+        parse_spec("LVG8,Flat")

@@ -19,15 +19,15 @@ from isometry.collections.lock import WriterLock
 from isometry.collections.manifest import Manifest
 from isometry.collections.queries import as_queries
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
-from isometry.collections.segment import DEFAULT_SPEC, build_segment
+from isometry.collections.segment import build_segment
 from isometry.collections.space import Space
 from isometry.collections.state import DOCUMENTS, INDEXES, State
 from isometry.collections.table import ID, DocumentTable, folder_bytes
 from isometry.collections.verify import check_collection
 from isometry.collections.where import check_where, filter_errors
 from isometry.collections.writing import Writing
-from isometry.errors import Damaged, InvalidInput, ReadOnly, check_choice, check_range
-from isometry.indexes import index_from_spec
+from isometry.errors import InvalidInput, ReadOnly, check_choice, check_range
+from isometry.indexes import default_spec, index_from_spec
 from isometry.storage import fsync_path
 
 if TYPE_CHECKING:
@@ -327,7 +327,8 @@ class Collection:
         Parameters
         ----------
         spec : str, optional
-            Vector index to build, such as ``"Flat"``; default the one in use.
+            Vector index to build, such as ``"Flat"`` or ``"LVQ8,Vamana64"``, now and whenever `optimize` builds again.
+            Default: what was asked for before, else `isometry.indexes.default_spec` of what there is.
         progress : callable, optional
 
         Returns
@@ -342,8 +343,9 @@ class Collection:
         with self._writing:
             table = self._begin_write()
             manifest = Manifest.read(self.path)
-            spec = spec or self._spec_in_use() or DEFAULT_SPEC
-            index_from_spec(spec, metric=self.metric)
+            spec = spec or manifest.spec
+            if spec is not None:
+                index_from_spec(spec, metric=self.metric)
             folder = self.path / INDEXES
             folder.mkdir(exist_ok=True)
             aside = folder / f".building-{uuid.uuid4().hex}"
@@ -353,11 +355,11 @@ class Collection:
             os.rename(aside, folder / name)
             fsync_path(folder)
             # A search in another thread may put an older manifest into the state at any time: the one written decides.
-            manifest = manifest.with_segment(name)
+            manifest = manifest.with_segment(name, spec)
             manifest.write(self.path)
             self._sweep(name)
             return BuildReport(
-                spec=built.spec or spec,
+                spec=built.spec or spec or default_spec(0, 1),
                 documents=len(built),
                 vectors=int(built.starts[-1]),
                 recall=recall.mean if recall else None,
@@ -445,13 +447,6 @@ class Collection:
         for entry in folder.iterdir() if folder.is_dir() else ():
             if entry.name != in_use:
                 shutil.rmtree(entry, ignore_errors=True)
-
-    def _spec_in_use(self) -> str | None:
-        try:
-            segment = self._state.open_segment(Manifest.read(self.path))
-        except Damaged:
-            return None
-        return segment.spec if segment is not None else None
 
 
 def _check_ids(ids: Iterable[Any]) -> list[str]:

@@ -40,6 +40,8 @@ class Manifest:
         Whether texts longer than the encoder reads are split into passages.
     segment : str or None
         Folder name of the index in use, below ``indexes``.
+    spec : str or None
+        The vector index that was asked for; None leaves the choice to the number of vectors.
     """
 
     uuid: str
@@ -51,14 +53,15 @@ class Manifest:
     text_fields: tuple[str, ...]
     passages: bool
     segment: str | None = None
+    spec: str | None = None
 
     def write(self, folder: Path) -> None:
         """Replace the manifest in `folder` atomically."""
         atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(self)})
 
-    def with_segment(self, segment: str | None) -> Manifest:
-        """Return a copy that points to another segment."""
-        return replace(self, segment=segment)
+    def with_segment(self, segment: str | None, spec: str | None) -> Manifest:
+        """Return a copy that points to another segment, built as `spec` asks."""
+        return replace(self, segment=segment, spec=spec)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -90,7 +93,8 @@ class Manifest:
                 "upgrade with: pip install -U isometry"
             )
         try:
-            return _checked(cls(**{field.name: data[field.name] for field in fields(cls)}))
+            known: dict[str, Any] = {"spec": None, **data}  # collections of isometry 0.1 have none
+            return _checked(cls(**{field.name: known[field.name] for field in fields(cls)}))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
 
@@ -112,4 +116,5 @@ def _checked(manifest: Manifest) -> Manifest:
     expect(isinstance(manifest.passages, bool), "passages")
     segment = manifest.segment
     expect(segment is None or (isinstance(segment, str) and segment.isalnum()), "segment")
+    expect(manifest.spec is None or isinstance(manifest.spec, str), "spec")
     return replace(manifest, text_fields=tuple(names))

@@ -21,7 +21,7 @@ from isometry.collections.table import ID, SEQ, VECTORS, DocumentTable, vectors_
 from isometry.collections.texts import join_texts
 from isometry.errors import Damaged
 from isometry.estimates import Estimate, recall_against_exact
-from isometry.indexes import BM25, index_from_spec, load_index
+from isometry.indexes import BM25, default_spec, index_from_spec, load_index
 from isometry.storage import read_folder, write_folder
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from isometry.encoders import Progress
     from isometry.indexes import Index
 
-__all__ = ["DEFAULT_SPEC", "Segment", "build_segment"]
+__all__ = ["Segment", "build_segment"]
 
-DEFAULT_SPEC = "Flat"
 ROWS, DENSE, LEXICAL = "rows", "dense", "lexical"
 ROWS_KIND = "segment-rows"
 RECALL_K = 10
@@ -128,7 +127,7 @@ class Segment:
 
 
 def build_segment(
-    table: DocumentTable, manifest: Manifest, spec: str, path: Path, progress: Progress | None = None
+    table: DocumentTable, manifest: Manifest, spec: str | None, path: Path, progress: Progress | None = None
 ) -> tuple[Segment, Estimate | None]:
     """Index every document of `table` into the new folder `path`.
 
@@ -137,8 +136,8 @@ def build_segment(
     table : DocumentTable
     manifest : Manifest
         Metric, text fields and dimension.
-    spec : str
-        Vector index to build, such as ``"Flat"``.
+    spec : str, optional
+        Vector index to build, such as ``"Flat"``; by default what serves so many vectors.
     path : Path
         Must not exist; is removed again when building fails.
     progress : callable, optional
@@ -176,7 +175,8 @@ def build_segment(
         if len(vectors):
             if not np.array_equal(order, np.arange(len(order))):
                 vectors = vectors[_passages_of(order, starts)]
-            index = index_from_spec(spec, metric=manifest.metric).build(vectors)
+            chosen = spec or default_spec(*vectors.shape)
+            index = index_from_spec(chosen, metric=manifest.metric).build(vectors)
             recall = _recall(index, vectors, manifest.metric)
             index.save(path / DENSE)
         report(len(seq), len(seq), "documents indexed")
@@ -221,12 +221,19 @@ def _passages_of(documents: NDArray[np.int64], starts: NDArray[np.int64]) -> NDA
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[documents] - (ends - lengths), lengths)
 
 
-def _recall(index: Index, vectors: NDArray[np.float32], metric: str) -> Estimate:
-    """Compare the index with a scan in double precision that shares no code with it."""
+def _recall(index: Index, vectors: NDArray[np.float32], metric: str) -> Estimate | None:
+    """Compare the index with a scan in double precision that shares no code with it.
+
+    Stored vectors are the queries, and none may count itself as found; None when there is only one vector.
+    """
+    if len(vectors) < 2:
+        return None
     rows = np.random.default_rng(0).permutation(len(vectors))[:RECALL_QUERIES]
-    k = min(RECALL_K, len(vectors))
-    found, _ = index.search(vectors[rows], k=k)
+    k = min(RECALL_K, len(vectors) - 1)
+    found, _ = index.search(vectors[rows], k=k + 1)
+    found = np.array([[*hits[hits != row], *[-1] * (k + 1)][:k] for row, hits in zip(rows, found, strict=True)])
     exact = np.concatenate([_exact(vectors[rows[i : i + 10]], vectors, metric) for i in range(0, len(rows), 10)])
+    exact[np.arange(len(rows)), rows] = -np.inf
     best = np.argsort(-exact, axis=1, kind="stable")[:, :k]
     scores = np.take_along_axis(exact, best, axis=1)
     reached = np.where(found >= 0, np.take_along_axis(exact, found.clip(0), axis=1), -np.inf)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +148,8 @@ class Linker:
 
     def nearest(self, slot: int, slots: Slots) -> Slots:
         """Return which of `slots` is nearest to the row that is, or was, in `slot`; shape (1,)."""
-        row = type(self._rows)(*(array[slot : slot + 1] for array in self._rows))
-        query = values_of(row, self._dim)
+        layout: Any = type(self._rows)
+        query = values_of(layout(*(array[slot : slot + 1] for array in self._rows)), self._dim)
         ids, scores = np.empty((1, 1), np.int64), np.empty((1, 1), np.float32)
         places = np.arange(len(self._rows[0]), dtype=np.int64)
         kernels.scan(self._rows, self._rows, self._space, slots, places, query, query, 1, ids, scores)

@@ -311,7 +311,7 @@ class Vamana:
         slots = self._built()
         queries = as_dense(q, dim=self._levels.dim, name="q")
         mask = check_allowed(allowed, self.n_rows)
-        count = self._prepared().count
+        count = self._prepared().rows
         if not len(queries) or not count:
             return ranked.empty(len(queries), k)
         levelled = self._levels.queries(queries)
@@ -452,7 +452,7 @@ class Vamana:
 
             slots = self._built()
             self._ready = _Ready(
-                count=len(slots),
+                rows=len(slots),
                 space=self._levels.search_space(),
                 graph=frozen(self._graph),
                 entries=frozen(self._entries),
@@ -526,7 +526,7 @@ class Vamana:
             yield "its entry or its twins are missing"
         elif len(following):
             behind = np.bincount(following[following >= 0], minlength=capacity)
-            at = np.flatnonzero((behind == 0) & (following >= 0))
+            at = np.flatnonzero((behind == 0) & (following >= 0)).astype(np.int32)
             steps = 0
             while len(at):
                 at = following[at]
@@ -539,7 +539,7 @@ class Vamana:
 class _Ready(NamedTuple):
     """What every search needs; all arrays are read-only views."""
 
-    count: int
+    rows: int
     space: Space
     graph: NDArray[np.int32]
     entries: NDArray[np.int32]

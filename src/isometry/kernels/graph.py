@@ -60,7 +60,7 @@ class Space(NamedTuple):
 
 
 @inlined()
-def _offer(scores, slots, size, value, slot):  # type: ignore[no-untyped-def]
+def _offer(scores, slots, size, value, slot):
     """Put an entry into a list kept best first, behind equal scores, if there is room or it is better than the last.
 
     Returns the new size, and its place: the length of the list when it was refused.
@@ -84,13 +84,13 @@ def _offer(scores, slots, size, value, slot):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _rank(rows, space, query, slot):  # type: ignore[no-untyped-def]
+def _rank(rows, space, query, slot):
     value = score(rows, query, slot)
     return value + space.bias[slot] if len(space.bias) else value
 
 
 @inlined()
-def _gap(rows, space, query, top, slack, slot):  # type: ignore[no-untyped-def]
+def _gap(rows, space, query, top, slack, slot):
     """Distance of a stored row from the one that `query`, `top` and `slack` are of."""
     value = _rank(rows, space, query, slot)
     if len(space.slack):
@@ -99,7 +99,7 @@ def _gap(rows, space, query, top, slack, slot):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _as_query(rows, space, slot, values, codes):  # type: ignore[no-untyped-def]
+def _as_query(rows, space, slot, values, codes):
     """Return a stored row as a query, its top and its slack."""
     decode(rows, slot, values)
     top = -space.bias[slot] if len(space.bias) else space.top
@@ -108,7 +108,7 @@ def _as_query(rows, space, slot, values, codes):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _next_epoch(seen):  # type: ignore[no-untyped-def]
+def _next_epoch(seen):
     """The last byte of `seen` counts walks, so that it is cleared only once in 255 of them."""
     if seen[-1] == 255:
         seen[:] = 0
@@ -117,13 +117,13 @@ def _next_epoch(seen):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _ahead(rows):  # type: ignore[no-untyped-def]
+def _ahead(rows):
     """How many rows to ask for before the one that is looked at."""
     return max(2, _AHEAD_BYTES // rows[0].strides[0])
 
 
 @inlined()
-def _walk(  # type: ignore[no-untyped-def]
+def _walk(
     rows, space, graph, entries, query, seen, todo, beam_scores, beam, passing, found_scores, found, trail_scores, trail
 ):
     """Best-first search with a beam as wide as its arrays.
@@ -181,7 +181,7 @@ def _walk(  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _keep(scores, ids, size, value, id_):  # type: ignore[no-untyped-def]
+def _keep(scores, ids, size, value, id_):
     """As `_offer`, but for the answer: equal scores by smaller id."""
     k = len(ids)
     if size == k and (value < scores[k - 1] or (value == scores[k - 1] and id_ > ids[k - 1])):
@@ -197,7 +197,7 @@ def _keep(scores, ids, size, value, id_):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):  # type: ignore[no-untyped-def]
+def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):
     """Score candidates, and the twins behind them, with the fine rows and write the best."""
     row_ids, twins = rank_of
     size = 0
@@ -220,7 +220,7 @@ def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out,
 
 
 @kernel
-def search(  # type: ignore[no-untyped-def]
+def search(
     rows, fine, space, graph, entries, row_ids, twins, queries, fine_queries, width, n_fine, seen, ids_out, scores_out
 ):
     """Answer queries by a walk over `rows`; the best `n_fine` of each beam are scored again with `fine`.
@@ -264,7 +264,7 @@ def search(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def search_masked(  # type: ignore[no-untyped-def]
+def search_masked(
     rows, fine, space, graph, entries, row_ids, twins, passing, leading, queries, fine_queries, width, n_fine, seen,
     ids_out, scores_out,
 ):  # fmt: skip
@@ -289,7 +289,7 @@ def search_masked(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_out, scores_out):  # type: ignore[no-untyped-def]
+def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_out, scores_out):
     """Answer queries by looking at all `slots` (m,) int32: for masks that let few pass."""
     found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
     no_twins, ahead = np.empty(0, np.int32), _ahead(rows)
@@ -309,14 +309,12 @@ def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_o
 
 
 @inlined()
-def _scratch(d):  # type: ignore[no-untyped-def]
+def _scratch(d):
     return np.zeros(d + QUERY_SPARE, np.float32), np.zeros(d + QUERY_SPARE, np.int8)
 
 
 @inlined()
-def _prune(  # type: ignore[no-untyped-def]
-    rows, space, candidates, gaps, count, alpha, values, codes, covered, out
-):
+def _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, out):
     """Robust prune (DiskANN, algorithm 2) of candidates, nearest first; returns how many were kept in `out`.
 
     Of the candidates left, the nearest is kept and those are dropped that are `alpha` times nearer to it than to the
@@ -340,7 +338,7 @@ def _prune(  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted):  # type: ignore[no-untyped-def]
+def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted):
     """Add `wanted` to the candidates of `slot`, kept nearest first, unless it is there; returns how many there are."""
     if wanted == slot or _contains(candidates, count, wanted):
         return count
@@ -349,7 +347,7 @@ def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted)
 
 
 @inlined()
-def _contains(slots, count, wanted):  # type: ignore[no-untyped-def]
+def _contains(slots, count, wanted):
     for i in range(count):  # noqa: SIM110 (Numba compiles no generator expressions)
         if slots[i] == wanted:
             return True
@@ -357,7 +355,7 @@ def _contains(slots, count, wanted):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, links):  # type: ignore[no-untyped-def]
+def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, links):
     """Choose neighbours for `slots` by walks over the graph as it is, into `links` (len(slots), degree)."""
     room = 4 * window
     beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
@@ -387,7 +385,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
 
 
 @kernel
-def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):  # type: ignore[no-untyped-def]
+def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):
     """Give each target the edges back to its sources, pruned to `degree` where the row of the graph is full.
 
     Parameters
@@ -433,7 +431,7 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):  
 
 
 @kernel
-def trim(rows, space, graph, slots, alpha, degree, d):  # type: ignore[no-untyped-def]
+def trim(rows, space, graph, slots, alpha, degree, d):
     """Prune the rows of `slots` that have more than `degree` neighbours."""
     room = graph.shape[1]
     candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
@@ -454,7 +452,7 @@ def trim(rows, space, graph, slots, alpha, degree, d):  # type: ignore[no-untype
 
 
 @kernel
-def repair(rows, space, graph, dead, slots, alpha, d, links):  # type: ignore[no-untyped-def]
+def repair(rows, space, graph, dead, slots, alpha, d, links):
     """Choose neighbours for `slots` whose rows name `dead` ones: of what is left, and of what the dead were linked to.
 
     Writes `links` (len(slots), degree); the graph itself is only read (FreshDiskANN, algorithm 4).
@@ -485,7 +483,7 @@ def repair(rows, space, graph, dead, slots, alpha, d, links):  # type: ignore[no
 
 
 @kernel
-def connect(rows, space, graph, entries, slots, reached, parents, window, d, seen):  # type: ignore[no-untyped-def]
+def connect(rows, space, graph, entries, slots, reached, parents, window, d, seen):
     """Link every one of `slots` that is not `reached` from a near row that is; `reached` and `parents` as of `reach`.
 
     An edge is only given up where another way to its end exists: the tree of `parents` stays whole. There is always
@@ -516,7 +514,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
 
 
 @inlined()
-def _hang(graph, parents, parent, slot):  # type: ignore[no-untyped-def]
+def _hang(graph, parents, parent, slot):
     """Write the edge parent -> slot into a free place or one whose end has another parent; False if there is none."""
     for j in range(graph.shape[1] - 1, -1, -1):
         other = graph[parent, j]
@@ -532,7 +530,7 @@ def _hang(graph, parents, parent, slot):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _flood(graph, first, reached, parents):  # type: ignore[no-untyped-def]
+def _flood(graph, first, reached, parents):
     """Mark what can be reached from `first`, and the slot that each was reached from."""
     reached[first] = True
     todo = [np.int64(first)]
@@ -549,7 +547,7 @@ def _flood(graph, first, reached, parents):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def reach(graph, entries, reached, parents):  # type: ignore[no-untyped-def]
+def reach(graph, entries, reached, parents):
     """Mark what can be reached from `entries`; `parents` gets the slot that each was reached from."""
     for entry in entries:
         if not reached[entry]:
@@ -557,7 +555,7 @@ def reach(graph, entries, reached, parents):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def squares(rows, slots, d, out):  # type: ignore[no-untyped-def]
+def squares(rows, slots, d, out):
     """Squared norm of the decoded rows in `slots`, into `out` (len(slots),) float32."""
     values, _ = _scratch(d)
     for i in range(len(slots)):
@@ -569,7 +567,7 @@ def squares(rows, slots, d, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def digests(words, out):  # type: ignore[no-untyped-def]
+def digests(words, out):
     """Fold the rows of (n, m) uint32 into the 64-bit digests `out` (n,) (FNV-1a, word by word)."""
     for i in range(words.shape[0]):
         digest = out[i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Literal
+from typing import Literal, cast
 
 import llvmlite.binding as llvm
 from numba.core import config
@@ -27,7 +27,7 @@ def detect() -> Level:
     """
     forced = os.environ.get("ISOMETRY_KERNELS")
     if forced:
-        return check_choice("ISOMETRY_KERNELS", forced, LEVELS)
+        return cast(Level, check_choice("ISOMETRY_KERNELS", forced, LEVELS))
     return "vnni" if {"avx512f", "avx512bw", "avx512vnni"} <= _features() else "vector"
 
 

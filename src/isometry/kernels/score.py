@@ -95,7 +95,7 @@ class Query(NamedTuple):
 
 
 @inlined()
-def _sum(values):  # type: ignore[no-untyped-def]
+def _sum(values):
     total = np.float64(0)
     for value in values:
         total += value
@@ -103,7 +103,7 @@ def _sum(values):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _scale_of(values):  # type: ignore[no-untyped-def]
+def _scale_of(values):
     """Return the step of a symmetric 8-bit scale for the values, and its inverse."""
     largest = np.float32(0)
     for value in values:
@@ -112,22 +112,22 @@ def _scale_of(values):  # type: ignore[no-untyped-def]
     return scale, np.float32(1) / scale if scale > _TINY else np.float32(0)
 
 
-def _prepare_floats(rows, values, codes):  # type: ignore[no-untyped-def]
+def _prepare_floats(rows, values, codes):
     return Query(values, codes, np.float32(1), np.float32(0))
 
 
-def _prepare_total(rows, values, codes):  # type: ignore[no-untyped-def]
+def _prepare_total(rows, values, codes):
     return Query(values, codes, np.float32(1), _sum(values))
 
 
-def _prepare_bytes(rows, values, codes):  # type: ignore[no-untyped-def]
+def _prepare_bytes(rows, values, codes):
     scale, inverse = _scale_of(values)
     for j in range(len(values) - QUERY_SPARE):
         codes[j] = np.int8(np.rint(values[j] * inverse))
     return Query(values, codes, scale, _sum(values))
 
 
-def _prepare_nibbles(rows, values, codes):  # type: ignore[no-untyped-def]
+def _prepare_nibbles(rows, values, codes):
     """As bytes, but in the order in which the nibbles lie: 64 low ones, then 64 high ones, of each block."""
     scale, inverse = _scale_of(values)
     n_bytes = rows.codes.shape[1]
@@ -143,7 +143,7 @@ def _prepare_nibbles(rows, values, codes):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _row(array, slot):  # type: ignore[no-untyped-def]
+def _row(array, slot):
     """Address of a row."""
     return address(array) + slot * array.strides[0]
 
@@ -152,7 +152,7 @@ def _dot_floats(load: Any) -> Any:
     """Return the product of float values with rows that `load` reads as sixteen floats."""
 
     @inlined()
-    def dot(array, slot, values):  # type: ignore[no-untyped-def]
+    def dot(array, slot, values):
         d, size = array.shape[1], array.itemsize
         row, query = _row(array, slot), address(values)
         a, b, c, e = zero_f32(), zero_f32(), zero_f32(), zero_f32()
@@ -175,7 +175,7 @@ def _dot_floats(load: Any) -> Any:
 
 
 @inlined()
-def _dot_nibbles_f32(array, slot, values):  # type: ignore[no-untyped-def]
+def _dot_nibbles_f32(array, slot, values):
     n_bytes = array.shape[1]
     row, query = _row(array, slot), address(values)
     a, b = zero_f32(), zero_f32()
@@ -189,7 +189,7 @@ def _dot_nibbles_f32(array, slot, values):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _dot_bytes_i8(array, slot, codes):  # type: ignore[no-untyped-def]
+def _dot_bytes_i8(array, slot, codes):
     n_bytes = array.shape[1]
     row, query = _row(array, slot), address(codes)
     a, b = zero_i32(), zero_i32()
@@ -205,7 +205,7 @@ def _dot_bytes_i8(array, slot, codes):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _dot_nibbles_i8(array, slot, codes):  # type: ignore[no-untyped-def]
+def _dot_nibbles_i8(array, slot, codes):
     row, query = _row(array, slot), address(codes)
     a, b = zero_i32(), zero_i32()
     for at in range(0, array.shape[1], 64):
@@ -220,20 +220,20 @@ def _dot_nibbles_i8(array, slot, codes):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _value(row, j):  # type: ignore[no-untyped-def]
+def _value(row, j):
     """Value of a float32 row, code of a byte row."""
     return row[j]
 
 
 @inlined()
-def _nibble(row, j):  # type: ignore[no-untyped-def]
+def _nibble(row, j):
     first = j // 128 * 64
     half, i = min(64, len(row) - first), j % 128
     return row[first + i] & 15 if i < half else row[first + i - half] >> 4
 
 
 @inlined()
-def _float16(row, j):  # type: ignore[no-untyped-def]
+def _float16(row, j):
     bits = np.int64(row[j])
     exponent, fraction = bits >> 10 & 31, bits & 1023
     magnitude = (1024 + fraction) * 2.0 ** (exponent - 25) if exponent else fraction * 2.0**-24
@@ -241,7 +241,7 @@ def _float16(row, j):  # type: ignore[no-untyped-def]
 
 
 @inlined()
-def _bfloat16(row, j):  # type: ignore[no-untyped-def]
+def _bfloat16(row, j):
     bits = np.int64(row[j])
     exponent, fraction = bits >> 7 & 255, bits & 127
     magnitude = (128 + fraction) * 2.0 ** (exponent - 134) if exponent else fraction * 2.0**-133
@@ -252,7 +252,7 @@ def _plain_dot(value_at: Any, number: Any) -> Any:
     """Return the product with a query of the values that `value_at` reads, summed as `number`."""
 
     @inlined()
-    def dot(array, slot, query):  # type: ignore[no-untyped-def]
+    def dot(array, slot, query):
         row, total = array[slot], number(0)
         for j in range(len(query) - QUERY_SPARE):
             total += number(value_at(row, j)) * number(query[j])
@@ -275,7 +275,7 @@ class _Layout(NamedTuple):
 
 
 @inlined()
-def touch_row(array, slot):  # type: ignore[no-untyped-def]
+def touch_row(array, slot):
     """Ask for the cache lines of a row of an array."""
     row = _row(array, slot)
     for at in range(0, array.strides[0], 64):
@@ -286,15 +286,15 @@ def touch_row(array, slot):  # type: ignore[no-untyped-def]
 def _float_layout(load: Any, value_at: Any) -> _Layout:
     dot = _plain_dot(value_at, np.float32) if LEVEL == "plain" else _dot_floats(load)
 
-    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+    def score(rows, query, slot):
         return dot(rows.values, slot, query.values)
 
-    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+    def decode(rows, slot, out):
         row = rows.values[slot]
         for j in range(len(row)):
             out[j] = value_at(row, j)
 
-    def touch(rows, slot):  # type: ignore[no-untyped-def]
+    def touch(rows, slot):
         touch_row(rows.values, slot)
 
     return _Layout(_prepare_floats, score, score, decode, touch)
@@ -317,20 +317,20 @@ def _codes(code_at: Any, dot: Any, dot_fine: Any) -> _Codes:
 def _one_level(prepare: Any, codes: _Codes) -> _Layout:
     code_at, dot, dot_fine = codes
 
-    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+    def score(rows, query, slot):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
         return step * query.scale * np.float32(dot(rows.codes, slot, query.codes)) + low * query.total
 
-    def score_fine(rows, query, slot):  # type: ignore[no-untyped-def]
+    def score_fine(rows, query, slot):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
         return step * dot_fine(rows.codes, slot, query.values) + low * query.total
 
-    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+    def decode(rows, slot, out):
         row, step, low = rows.codes[slot], rows.constants[slot, 0], rows.constants[slot, 1]
         for j in range(len(out) - QUERY_SPARE):
             out[j] = step * np.float32(code_at(row, j)) + low
 
-    def touch(rows, slot):  # type: ignore[no-untyped-def]
+    def touch(rows, slot):
         touch_row(rows.codes, slot)
         prefetch(_row(rows.constants, slot))
 
@@ -342,19 +342,19 @@ def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
     residual_at, _, dot_residuals = residuals
     fine = np.float32(1 / levels)
 
-    def score(rows, query, slot):  # type: ignore[no-untyped-def]
+    def score(rows, query, slot):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
         whole = dot_codes(rows.codes, slot, query.values) + fine * dot_residuals(rows.residuals, slot, query.values)
         return step * whole + (low - step / np.float32(2)) * query.total
 
-    def decode(rows, slot, out):  # type: ignore[no-untyped-def]
+    def decode(rows, slot, out):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
         row, rest = rows.codes[slot], rows.residuals[slot]
         for j in range(len(out) - QUERY_SPARE):
             code = np.float32(code_at(row, j)) + fine * np.float32(residual_at(rest, j)) - np.float32(0.5)
             out[j] = step * code + low
 
-    def touch(rows, slot):  # type: ignore[no-untyped-def]
+    def touch(rows, slot):
         touch_row(rows.codes, slot)
         touch_row(rows.residuals, slot)
         prefetch(_row(rows.constants, slot))
@@ -410,30 +410,30 @@ def touch(rows: Any, slot: Any) -> Any:
 
 
 @overload(prepare, jit_options=_INLINED)
-def _(rows, values, codes):  # type: ignore[no-untyped-def]
+def _(rows, values, codes):
     layout = _layout(rows)
     return layout and layout.prepare
 
 
 @overload(score, jit_options=_INLINED)
-def _(rows, query, slot):  # type: ignore[no-untyped-def]
+def _(rows, query, slot):
     layout = _layout(rows)
     return layout and layout.score
 
 
 @overload(score_fine, jit_options=_INLINED)
-def _(rows, query, slot):  # type: ignore[no-untyped-def]
+def _(rows, query, slot):
     layout = _layout(rows)
     return layout and layout.score_fine
 
 
 @overload(decode, jit_options=_INLINED)
-def _(rows, slot, out):  # type: ignore[no-untyped-def]
+def _(rows, slot, out):
     layout = _layout(rows)
     return layout and layout.decode
 
 
 @overload(touch, jit_options=_INLINED)
-def _(rows, slot):  # type: ignore[no-untyped-def]
+def _(rows, slot):
     layout = _layout(rows)
     return layout and layout.touch

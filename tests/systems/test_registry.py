@@ -16,7 +16,7 @@ from isometry.systems.base import STAGES
 ROWS = {  # name: state
     "muvera": "planned",
     "seismic": "planned",
-    "leanvec": "planned",
+    "leanvec": "works",
     "fanns": "planned",
     "rag-storage": "planned",
     "bebr": "planned",

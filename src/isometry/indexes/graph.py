@@ -198,10 +198,13 @@ class Linker:
 
 
 def _batches(slots: Slots, largest: int) -> Iterator[Slots]:
-    """Yield batches that double from 1 up to `largest`: early rows must find each other."""
+    """Yield batches that double from 1 up to `largest`: early rows must find each other.
+
+    Within a batch neighbours in memory, which are near each other, follow one another: their walks share a cache.
+    """
     start, size = 0, 1
     while start < len(slots):
-        yield slots[start : start + size]
+        yield np.sort(slots[start : start + size])
         start += size
         size = min(2 * size, largest)
 

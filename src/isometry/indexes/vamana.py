@@ -13,6 +13,7 @@ from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
 from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
 from isometry.indexes.levels import ROLES, Levels, Queries, frozen
+from isometry.indexes.locality import near_order
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import part_text
 from isometry.indexes.twins import Twins
@@ -183,11 +184,13 @@ class Vamana:
         n, d = vectors.shape
         self._check_memory(n, d)
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
+        order = near_order(vectors, self.seed)
+        vectors = vectors[order]
         levels = Levels(self.metric, **self._parts)
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
         short = levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
         self._levels, self._twins = levels, Twins()
-        self._slots = Slots(np.arange(n, dtype=np.int64), np.arange(n, dtype=np.int32))
+        self._slots = Slots(order, np.argsort(order).astype(np.int32))
         self._mapped = False
         if not n:
             self._slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
@@ -499,7 +502,7 @@ class Vamana:
         """Refuse, before anything is done, what can't be held."""
         if n > _MOST_ROWS:
             raise TooLarge(f"{n} vectors are more than one graph holds, {_MOST_ROWS}: use several indexes")
-        needed = n * (3 * 4 * d + 3 * 4 * self.degree)
+        needed = n * (4 * 4 * d + 3 * 4 * self.degree)
         free = _free_memory()
         if free is not None and needed > free:
             raise TooLarge(

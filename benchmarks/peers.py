@@ -404,7 +404,8 @@ OURS = (
     "Vamana64",
     "LVQ8,Vamana64",
     "LVQ4x8,Vamana64",
-    "LVQ8,Vamana32",
+    "LVQ4x4,Vamana48",
+    "LVQ4x4,Vamana32",
     "LVQ8,Vamana64 -> Float16",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,8 +20,11 @@ __all__ = ["Levels", "Queries", "frozen"]
 
 ROLES = ("transform", "codec", "refine")
 _LARGEST_NORM = 2.0**62
+_SURE_NORM = 2.0**-50
 _SMALLEST_NORM = float(np.finfo(np.float32).tiny)
 _SPARE_BYTES = 64
+_PIECE = 4096
+_QUERIES = 32
 _LAYOUTS: dict[str, type[Any]] = {
     name: item for name, item in vars(layouts).items() if isinstance(item, type) and issubclass(item, tuple)
 }
@@ -196,6 +200,52 @@ class Levels:
         largest = norms.max(initial=0)
         return Space(_EMPTY_FROZEN, frozen(np.sqrt(largest - norms)), largest)
 
+    def scan(
+        self,
+        queries: Queries,
+        slots: NDArray[np.int32],
+        row_ids: NDArray[np.int64],
+        most: int,
+        threads: int | None,
+        ids: NDArray[np.int64],
+        scores: Floats,
+    ) -> None:
+        """Look at all `slots` for each query, score the best `most` again with the fine level, and write the best.
+
+        One query is shared by the threads, many are dealt out to them; the answer is the same.
+        """
+        from isometry.indexes.parts import run_parts
+        from isometry.kernels import scan as kernels
+
+        space, nq, most = self.search_space(), len(ids), min(most, len(slots))
+        workers = threads or os.cpu_count() or 1
+        pieces = 1 if nq >= workers else min(workers, max(1, len(slots) // _PIECE))
+        bounds = np.linspace(0, len(slots), pieces + 1).astype(np.int64)
+        found_scores = np.empty((pieces, nq, most), np.float32)
+        found = np.empty((pieces, nq, most), np.int32)
+
+        def deal(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            kernels.best(self.walk, space, slots, queries.short[part], found_scores[0, part], found[0, part])
+
+        def share(piece: int, _: int) -> None:
+            some = slots[bounds[piece] : bounds[piece + 1]]
+            kernels.best(self.walk, space, some, queries.short, found_scores[piece], found[piece])
+
+        if pieces == 1:
+            run_parts(deal, nq, _QUERIES, threads)
+        else:
+            run_parts(share, pieces, 1, threads)
+        together, theirs = np.concatenate(found, axis=1), np.concatenate(found_scores, axis=1)
+        first = np.argsort(-theirs, axis=1, kind="stable")[:, :most]
+        candidates = np.take_along_axis(together, first, axis=1)
+
+        def settle(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            kernels.order(self.fine, space, queries.fine[part], candidates[part], row_ids, ids[part], scores[part])
+
+        run_parts(settle, nq, _QUERIES, threads)
+
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def state(self, used: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -307,6 +357,9 @@ def check_norms(x: Floats, name: str) -> Floats:
     """Return the norm of each row, or raise `InvalidInput` for one that is too large to compute with."""
     with np.errstate(over="ignore"):
         norms = np.sqrt(np.vecdot(x, x))
+    if norms.min(initial=1.0) < _SURE_NORM or norms.max(initial=0.0) > _LARGEST_NORM:
+        extreme = (norms < _SURE_NORM) | (norms > _LARGEST_NORM)  # their squares may have left float32
+        norms[extreme] = np.linalg.norm(x[extreme].astype(np.float64), axis=1)
     if norms.max(initial=0.0) > _LARGEST_NORM:
         row = int(norms.argmax())
         raise InvalidInput(

@@ -54,9 +54,9 @@ def walk(graph: NDArray[np.int32], entries: Sequence[int], ranks: Floats, width:
     opened: list[int] = []
     while fresh := [slot for slot in beam if slot not in opened]:
         opened.append(fresh[0])
-        new = [slot for slot in graph[fresh[0]].tolist() if slot >= 0 and slot not in seen]
+        new = {slot for slot in graph[fresh[0]].tolist() if slot >= 0} - seen
         seen.update(new)
-        beam = sorted(beam + new, key=lambda slot: -ranks[slot])[:width]
+        beam = sorted([*beam, *new], key=lambda slot: -ranks[slot])[:width]
     return beam, opened
 
 

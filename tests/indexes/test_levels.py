@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isometry.codecs import LVQ, Float16
+from isometry.errors import InvalidInput
+from isometry.indexes import METRICS
+from isometry.indexes.levels import Levels, check_norms, frozen
+from isometry.kernels.rows import ByteNibbleRows, ByteRows, Float16Rows, Float32Rows, values_of
+from isometry.transforms import LeanVec
+
+
+def vectors(n=80, d=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((n, d)) * np.linspace(2, 0.1, d) + 0.5).astype(np.float32)
+
+
+def fitted(metric, x, **parts):
+    levels = Levels(metric, **parts)
+    short = levels.fit(x, None)
+    return levels, short
+
+
+def test_without_parts_both_levels_are_the_vectors():
+    x = vectors()
+    levels, short = fitted("dot", x)
+    assert isinstance(levels.walk, Float32Rows)
+    assert levels.walk.values.ctypes.data == levels.fine.values.ctypes.data
+    np.testing.assert_array_equal(levels.walk.values, x)
+    np.testing.assert_array_equal(short, x)
+    assert levels.nbytes == x.nbytes
+    assert (levels.dim, levels.walk_dim, len(levels.bias)) == (24, 24, 0)
+
+
+def test_two_levels_of_one_codec_share_their_codes():
+    levels, _ = fitted("cosine", vectors(), codec=LVQ(8, 4))
+    assert isinstance(levels.walk, ByteRows)
+    assert isinstance(levels.fine, ByteNibbleRows)
+    assert levels.walk.codes.ctypes.data == levels.fine.codes.ctypes.data
+    assert levels.nbytes == sum(array.nbytes for array in levels.fine)
+
+
+def test_a_transform_shortens_only_what_walks_read():
+    levels, short = fitted("dot", vectors(), transform=LeanVec(6), codec=LVQ(8), refine=Float16())
+    assert (levels.dim, levels.walk_dim, short.shape[1]) == (24, 6, 6)
+    assert isinstance(levels.walk, ByteRows)
+    assert isinstance(levels.fine, Float16Rows)
+    assert levels.fine.values.shape == (80, 24)
+    asked = levels.queries(vectors(3, seed=1))
+    assert [part.shape[1] for part in asked] == [6, 24, 24]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("parts", [{}, {"codec": LVQ(8, 8)}, {"codec": LVQ(8), "refine": Float16()}], ids=str)
+def test_finished_scores_are_those_of_the_metric(metric, parts):
+    x, q = vectors(), vectors(5, seed=1)
+    levels, _ = fitted(metric, x, **parts)
+    asked = levels.queries(q)
+    scores = (asked.fine @ values_of(levels.fine, 24).T).astype(np.float32)
+    if len(levels.bias):
+        scores += levels.bias
+    levels.finish(asked, scores)
+    expected = {
+        "dot": q @ x.T,
+        "l2": -np.square(q[:, None] - x).sum(2),
+        "cosine": q @ x.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(x, axis=1),
+    }[metric]
+    np.testing.assert_allclose(scores, expected, atol=0.01 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_are_as_far_apart_as_their_space_says(metric):
+    x = vectors()
+    levels, _ = fitted(metric, x)
+    slots = np.arange(80, dtype=np.int32)
+    space = levels.link_space(slots)
+    rows = values_of(levels.walk, 24).astype(float)
+    if metric == "dot":  # lifted to a sphere
+        np.testing.assert_allclose(np.square(rows).sum(1) + np.square(space.slack), space.top, rtol=1e-5)
+        assert len(space.bias) == 0
+    else:
+        np.testing.assert_allclose(space.bias, -np.square(rows).sum(1) / 2, rtol=1e-5)
+        assert len(space.slack) == 0
+
+
+def test_rows_that_are_added_are_coded_as_the_others():
+    x, more = vectors(), vectors(10, seed=1)
+    levels, _ = fitted("l2", x, codec=LVQ(4, 8))
+    encoded = levels.encode(more)
+    levels.grow(100)
+    assert len(levels.walk.codes) == len(levels.bias) == 100
+    slots = np.arange(85, 95, dtype=np.int32)
+    levels.put(slots, *encoded)
+    np.testing.assert_array_equal(levels.fine.residuals[slots], encoded[1].residuals)
+    np.testing.assert_array_equal(levels.walk.constants[slots], encoded[0].constants)
+    levels.copy_row(90, 2)
+    np.testing.assert_array_equal(levels.walk.codes[2], levels.walk.codes[90])
+    assert levels.bias[2] == levels.bias[90]
+
+
+def test_nobody_can_write_to_what_searches_read():
+    levels, _ = fitted("l2", vectors(), codec=LVQ(8, 4))
+    for array in (*levels.walk, *levels.fine, levels.bias, frozen(np.zeros(3))):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 1e-20, 1e-10, 1, 1e17])
+def test_norms_are_right_where_squares_leave_float32(size):
+    x = np.array([[3, 4], [0, 0], [0, 1]], np.float32) * np.float32(size)
+    np.testing.assert_allclose(check_norms(x, "x"), np.linalg.norm(x.astype(float), axis=1), rtol=1e-6)
+
+
+def test_norms_that_are_too_large_are_named():
+    with pytest.raises(InvalidInput, match=r"q row 1 has norm 3e\+30; at most 4.61e\+18"):
+        check_norms(np.array([[1], [3e30]], np.float32), "q")

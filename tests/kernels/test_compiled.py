@@ -1,0 +1,121 @@
+"""Where compiled kernels are kept, for whom, and what happens when they can't be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isometry.kernels.compiled import cache_folder
+
+CODE = """
+import sys, numpy as np
+from isometry.kernels import compiled
+@compiled.kernel
+def twice(x):
+    return x + x
+assert twice(21) == 42
+print(sum(twice.stats.cache_hits.values()), sum(twice.stats.cache_misses.values()))
+"""
+MANY = """
+import numpy as np, time
+from pathlib import Path
+from isometry.kernels import compiled
+@compiled.kernel
+def twice(x):
+    return x + x
+Path(READY).touch()
+while len(list(Path(READY).parent.glob("ready*"))) < 3:
+    time.sleep(0.001)
+for kind in KINDS:
+    assert twice(np.dtype(kind).type(3)) == 6
+"""
+KINDS = ["int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "uint64"]
+
+
+def command(file: Path, code: str) -> list[str]:
+    file.write_text(code)
+    return [sys.executable, str(file)]
+
+
+def run(tmp_path, code: str = CODE, **environment: str) -> str:
+    done = subprocess.run(
+        command(tmp_path / "kernels.py", code),
+        env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_folder_can_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOMETRY_CACHE_DIR", str(tmp_path / "a"))
+    assert cache_folder().parent == tmp_path / "a" / "kernels"
+    monkeypatch.delenv("ISOMETRY_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert cache_folder().parent == tmp_path / "b" / "isometry" / "kernels"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder().parent == Path.home() / ".cache" / "isometry" / "kernels"
+
+
+def test_the_second_process_compiles_nothing(tmp_path):
+    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(tmp_path, **environment) == "0 1"
+    assert run(tmp_path, **environment) == "1 0"
+    assert run(tmp_path, **environment, ISOMETRY_KERNELS="plain") == "0 1"
+
+
+def test_another_processor_is_another_kernel(tmp_path):
+    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache"), "ISOMETRY_KERNELS": "vector"}
+    assert run(tmp_path, **environment) == "0 1"
+    assert run(tmp_path, **environment, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == "0 1"
+
+
+def test_without_a_folder_every_process_compiles(tmp_path):
+    (tmp_path / "file").touch()
+    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "file")}
+    assert [run(tmp_path, **environment).split()[0] for _ in range(2)] == ["0", "0"]
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_again(tmp_path, suffix):
+    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    run(tmp_path, **environment)
+    [file] = (tmp_path / "cache").rglob(f"*.{suffix}")
+    file.write_bytes(file.read_bytes()[:100])
+    assert run(tmp_path, **environment) == "0 1"
+    assert run(tmp_path, **environment) == "1 0"
+
+
+def test_a_full_disk_only_costs_the_cache(tmp_path):
+    full = CODE.replace(
+        "@compiled", "import numba.core.caching as c\ndef fail(*_): raise OSError(28, 'No space left')\n"
+        "c.IndexDataCacheFile.save = fail\n@compiled", 1
+    )  # fmt: skip
+    assert run(tmp_path, full, ISOMETRY_CACHE_DIR=str(tmp_path / "cache")) == "0 1"
+
+
+def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path):
+    """Each compiles for the same types in another order; afterwards all are there, each as what it is."""
+    environment = os.environ | {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    file = tmp_path / "kernels.py"
+    started = []
+    for i in range(3):
+        kinds = KINDS[3 * i :] + KINDS[: 3 * i]
+        # Numba knows a kernel by its file: all three processes run the same one.
+        code = MANY.replace("READY", "sys.argv[1]").replace("KINDS", "sys.argv[2].split()").replace(
+            "import numpy", "import sys, numpy"
+        )  # fmt: skip
+        words = [*command(file, code), str(tmp_path / f"ready{i}"), " ".join(kinds)]
+        started.append(subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True))
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    for i in range(3):
+        (tmp_path / f"ready{i}").touch()
+    last = file.read_text() + "\nassert not twice.stats.cache_misses, twice.stats\n"
+    words = [*command(file, last), str(tmp_path / "ready0"), " ".join(KINDS)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -20,6 +20,10 @@ def texts(n: int, seed: int) -> list[str]:
 BAD_TEXTS = ("one string", [1, 2], [b"bytes"], [None], None, 7)
 CASES = [
     IndexCase("Flat", lambda metric: Flat(metric=metric)),
+    IndexCase("LVQ8,Flat", lambda metric: index_from_spec("LVQ8,Flat", metric=metric), recall=0.95),
+    IndexCase(
+        "LVQ4,Flat -> Float16", lambda metric: index_from_spec("LVQ4,Flat -> Float16", metric=metric), recall=0.99
+    ),
     IndexCase("Vamana", lambda metric: Vamana(metric=metric, degree=16), recall=0.95),
     IndexCase("Vamana-LVQ8", lambda metric: index_from_spec("LVQ8,Vamana16", metric=metric), recall=0.9),
     IndexCase("Vamana-LVQ4x8", lambda metric: index_from_spec("LVQ4x8,Vamana16", metric=metric), recall=0.95),

@@ -5,6 +5,7 @@ from isometry.indexes.base import Index as Index
 from isometry.indexes.base import Mutable as Mutable
 from isometry.indexes.bm25 import BM25 as BM25
 from isometry.indexes.choice import default_spec as default_spec
+from isometry.indexes.compressed import CompressedFlat as CompressedFlat
 from isometry.indexes.flat import Flat as Flat
 from isometry.indexes.registry import load_index as load_index
 from isometry.indexes.spec import index_from_spec as index_from_spec

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isometry import ranked
 from isometry.errors import InvalidInput, check_choice
 from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.indexes.compressed import CompressedFlat
 from isometry.indexes.rows import Rows
 from isometry.indexes.scan import Contenders, block_rows, products
 from isometry.storage import Folder, write_folder
@@ -65,6 +66,12 @@ class Flat:
     kind: ClassVar[str] = "Flat"
     kind_version: ClassVar[int] = 1
     spec_name: ClassVar[str] = "Flat"
+    spec_slots: ClassVar[tuple[str, ...]] = ("transform", "codec", "refine")
+
+    @classmethod
+    def from_spec(cls, *, metric: str = "cosine", **parts: Any) -> Flat | CompressedFlat:
+        """Return the index of a specification: this one, or with a transform, codec or refine a `CompressedFlat`."""
+        return CompressedFlat(metric=metric, **parts) if parts else cls(metric=metric)
 
     def __init__(self, *, metric: str = "cosine") -> None:
         self.metric = check_choice("metric", metric, METRICS)

@@ -7,23 +7,23 @@ all rows they chose get their links back, each by one thread. So nothing depends
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.indexes.parts import run_parts
 from isometry.kernels import graph as kernels
 from isometry.kernels.rows import padded, values_of
+from isometry.kernels.scan import best
 
 if TYPE_CHECKING:
     from isometry.kernels.graph import Space
     from isometry.kernels.rows import Rows
 
-__all__ = ["Linker", "Scratch", "run_parts"]
+__all__ = ["Linker", "Scratch"]
 
 _ROOM = 1.5
 """A row may grow to this many times its degree before it is pruned: fewer, larger prunings."""
@@ -33,18 +33,6 @@ _PART = 64
 T = TypeVar("T")
 Slots = NDArray[np.int32]
 Progress = Callable[[int, int | None, str], None]
-
-
-def run_parts(work: Callable[[int, int], T], count: int, part: int, threads: int | None) -> list[T]:
-    """Return ``work(start, stop)`` of the parts of ``range(count)``, in order, by at most `threads` threads."""
-    if count <= part:
-        return [work(0, count)]
-    parts = [(start, min(start + part, count)) for start in range(0, count, part)]
-    workers = min(threads or os.cpu_count() or 1, len(parts))
-    if workers <= 1:
-        return [work(*bounds) for bounds in parts]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda bounds: work(*bounds), parts))
 
 
 class Scratch:
@@ -150,10 +138,9 @@ class Linker:
         """Return which of `slots` is nearest to the row that is, or was, in `slot`; shape (1,)."""
         layout: Any = type(self._rows)
         query = values_of(layout(*(array[slot : slot + 1] for array in self._rows)), self._dim)
-        ids, scores = np.empty((1, 1), np.int64), np.empty((1, 1), np.float32)
-        places = np.arange(len(self._rows[0]), dtype=np.int64)
-        kernels.scan(self._rows, self._rows, self._space, slots, places, query, query, 1, ids, scores)
-        return ids[0].astype(np.int32)
+        scores, found = np.empty((1, 1), np.float32), np.empty((1, 1), np.int32)
+        best(self._rows, self._space, slots, query, scores, found)
+        return found[0]
 
     def connect(self, graph: Slots, entries: Slots, slots: Slots) -> None:
         """See to it that a walk from `entries` can reach all `slots`."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from isometry.storage import Folder
 
 __all__ = ["Slots"]
 
@@ -22,6 +27,22 @@ class Slots:
     def __init__(self, row_ids: NDArray[np.int64], slot_of: NDArray[np.int32]) -> None:
         self.row_ids = row_ids
         self.slot_of = slot_of
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> Slots:
+        """Return the slots that were saved as the arrays ``row_ids`` and ``slot_of``, checked."""
+        slots = cls(folder.array("row_ids", np.int64, (None,)), folder.array("slot_of", np.int32, (None,)))
+        for name, array, end in (
+            ("row_ids", slots.row_ids, len(slots.slot_of)),
+            ("slot_of", slots.slot_of, slots.capacity),
+        ):
+            if array.size and not (array.min() >= -1 and array.max() < end):
+                raise folder.damaged(f"array {name!r} leads to {array.min()} and {array.max()}, beyond 0 to {end - 1}")
+        return slots
+
+    def copy(self) -> Slots:
+        """Return a copy in memory of its own."""
+        return Slots(self.row_ids.copy(), self.slot_of.copy())
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.slot_of >= 0))

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from isometry.errors import SpecError, did_you_mean
 
-__all__ = ["Part", "PartSpec", "Spec", "index_from_spec", "parse_spec", "part_text", "parts"]
+__all__ = ["Part", "PartSpec", "Spec", "chain_text", "index_from_spec", "parse_spec", "part_text", "parts"]
 
 Role = Literal["transform", "codec", "index"]
 _ROOMS: tuple[tuple[Role, str], ...] = (
@@ -45,7 +45,7 @@ class Part:
     name : str
     role : {"transform", "codec", "index"}
     make : callable
-        Usually the class.
+        The class, or its ``from_spec``.
     fields : tuple of str
         Parameters of `make` that the numbers after the name stand for, in order.
     slots : tuple of str
@@ -105,7 +105,7 @@ def _parts_in(room: str, role: Role) -> Iterator[Part]:
         name = vars(item).get("spec_name") if isinstance(item, type) else None
         if name is not None:
             fields, slots = (tuple(getattr(item, attribute, ())) for attribute in ("spec_fields", "spec_slots"))
-            yield Part(name, role, item, fields, slots)
+            yield Part(name, role, getattr(item, "from_spec", item), fields, slots)
 
 
 def parse_spec(text: str, known: Mapping[str, Part] | None = None) -> Spec:
@@ -263,6 +263,13 @@ def part_text(part: Any) -> str:
     """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``"LVQ8"``."""
     steps = [step for _, step in part.steps] if hasattr(part, "steps") else [part]
     return ",".join(str(_part_of(step)) for step in steps)
+
+
+def chain_text(parts: Mapping[str, Any], index: str) -> str:
+    """Return the specification of an index with a ``transform``, ``codec`` and ``refine``; each may be None."""
+    before = [part_text(parts[role]) for role in ("transform", "codec") if parts[role] is not None]
+    after = "" if parts["refine"] is None else f" -> {part_text(parts['refine'])}"
+    return ",".join([*before, index]) + after
 
 
 def _part_of(part: Any) -> PartSpec:

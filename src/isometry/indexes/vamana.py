@@ -14,8 +14,9 @@ from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
 from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
 from isometry.indexes.levels import ROLES, Levels, Queries, frozen
 from isometry.indexes.locality import near_order
+from isometry.indexes.parts import run_parts
 from isometry.indexes.slots import Slots
-from isometry.indexes.spec import part_text
+from isometry.indexes.spec import chain_text
 from isometry.indexes.twins import Twins
 from isometry.kernels.rows import padded_copy
 from isometry.storage import Folder, write_folder
@@ -121,7 +122,8 @@ class Vamana:
         self.seed = check_range("seed", seed, 0)
         self.threads = None if threads is None else check_range("threads", threads, 1)
         self._parts = {"transform": transform, "codec": codec, "refine": refine}
-        self._spec = _print_spec(self._parts, self.degree, self.window)
+        numbers = f"{self.degree}" if self.window == _WINDOW else f"{self.degree}x{self.window}"
+        self._spec = chain_text(self._parts, f"{self.spec_name}{numbers}")
         self._slots: Slots | None = None
         self._ready: _Ready | None = None
         self._mapped = False
@@ -345,12 +347,12 @@ class Vamana:
         slots = np.flatnonzero(passing).astype(np.int32)
         wider = min(math.ceil(width * len(self) / len(slots)), _WIDEST)
         if len(slots) <= _SCAN_SHARE * wider * self.degree:
-            self._scan(queries, slots, width, threads, ids, scores)
+            self._levels.scan(queries, slots, self._prepared().row_ids, width, threads, ids, scores)
             return
         self._walk(queries, wider, passing, width, threads, ids, scores)
         for i in np.flatnonzero((ids >= 0).sum(1) < min(ids.shape[1], len(slots))).tolist():
             one = Queries(*(part[i : i + 1] for part in queries))
-            self._scan(one, slots, width, 1, ids[i : i + 1], scores[i : i + 1])
+            self._levels.scan(one, slots, self._prepared().row_ids, width, 1, ids[i : i + 1], scores[i : i + 1])
 
     def _walk(
         self,
@@ -362,7 +364,6 @@ class Vamana:
         ids: NDArray[np.int64],
         scores: NDArray[np.float32],
     ) -> None:
-        from isometry.indexes.graph import run_parts
         from isometry.kernels import graph as kernels
 
         levels, ready = self._levels, self._prepared()
@@ -380,29 +381,6 @@ class Vamana:
                 kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
 
         run_parts(walk, len(ids), _PART, threads)
-
-    def _scan(
-        self,
-        queries: Queries,
-        slots: NDArray[np.int32],
-        width: int,
-        threads: int | None,
-        ids: NDArray[np.int64],
-        scores: NDArray[np.float32],
-    ) -> None:
-        from isometry.indexes.graph import run_parts
-        from isometry.kernels import graph as kernels
-
-        levels, ready, most = self._levels, self._prepared(), min(width, len(slots))
-
-        def scan(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            kernels.scan(
-                levels.walk, levels.fine, ready.space, slots, ready.row_ids, queries.short[part], queries.fine[part],
-                most, ids[part], scores[part],
-            )  # fmt: skip
-
-        run_parts(scan, len(ids), _PART, threads)
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
@@ -431,7 +409,7 @@ class Vamana:
         except InvalidInput as error:
             raise folder.damaged(str(error)) from None
         index._spec = folder.parameter("spec", str)
-        index._slots = Slots(folder.array("row_ids", np.int64, (None,)), folder.array("slot_of", np.int32, (None,)))
+        index._slots = Slots.from_folder(folder)
         index._graph = folder.array("graph", np.int32, (index._slots.capacity, index.degree))
         index._entries = folder.array("entries", np.int32, (1,))
         index._twins = Twins(folder.array("twins", np.int32, (None,)))
@@ -484,7 +462,7 @@ class Vamana:
         """Have everything that changes in memory of our own, and return the slots."""
         slots = self._built()
         if self._mapped:
-            self._slots = slots = Slots(slots.row_ids.copy(), slots.slot_of.copy())
+            self._slots = slots = slots.copy()
             self._graph, self._entries = padded_copy(self._graph), self._entries.copy()
             self._twins = Twins(self._twins.following.copy())
             self._levels.grow(slots.capacity)
@@ -514,12 +492,10 @@ class Vamana:
     def _broken_links(self) -> Iterator[str]:
         """Yield what would lead a walk out of the arrays: kernels trust what they are given."""
         slots, following = self._built(), self._twins.following
-        capacity, n_rows = slots.capacity, self.n_rows
+        capacity = slots.capacity
         for name, array, end in (
             ("graph", self._graph, capacity),
             ("entries", self._entries, capacity),
-            ("row_ids", slots.row_ids, n_rows),
-            ("slot_of", slots.slot_of, capacity),
             ("twins", following, capacity),
         ):
             if array.size and not (array.min() >= -1 and array.max() < end):
@@ -549,13 +525,6 @@ class _Ready(NamedTuple):
     row_ids: NDArray[np.int64]
     following: NDArray[np.int32]
     scratch: Scratch
-
-
-def _print_spec(parts: dict[str, Any], degree: int, window: int) -> str:
-    numbers = f"{degree}" if window == _WINDOW else f"{degree}x{window}"
-    before = [part_text(parts[role]) for role in ("transform", "codec") if parts[role] is not None]
-    after = "" if parts["refine"] is None else f" -> {part_text(parts['refine'])}"
-    return ",".join([*before, f"{Vamana.spec_name}{numbers}"]) + after
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

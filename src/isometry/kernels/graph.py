@@ -28,15 +28,19 @@ from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score,
 
 __all__ = [
     "Space",
+    "ahead_of",
     "connect",
     "digests",
     "link_back",
     "link_forward",
+    "offer",
+    "rank",
     "reach",
     "repair",
-    "scan",
+    "scratch",
     "search",
     "search_masked",
+    "settle",
     "squares",
     "trim",
 ]
@@ -60,7 +64,7 @@ class Space(NamedTuple):
 
 
 @inlined()
-def _offer(scores, slots, size, value, slot):
+def offer(scores, slots, size, value, slot):
     """Put an entry into a list kept best first, behind equal scores, if there is room or it is better than the last.
 
     Returns the new size, and its place: the length of the list when it was refused.
@@ -84,7 +88,8 @@ def _offer(scores, slots, size, value, slot):
 
 
 @inlined()
-def _rank(rows, space, query, slot):
+def rank(rows, space, query, slot):
+    """Return what a row is ranked by: its score and its bias."""
     value = score(rows, query, slot)
     return value + space.bias[slot] if len(space.bias) else value
 
@@ -92,7 +97,7 @@ def _rank(rows, space, query, slot):
 @inlined()
 def _gap(rows, space, query, top, slack, slot):
     """Distance of a stored row from the one that `query`, `top` and `slack` are of."""
-    value = _rank(rows, space, query, slot)
+    value = rank(rows, space, query, slot)
     if len(space.slack):
         value += slack * space.slack[slot]
     return top - value
@@ -117,7 +122,7 @@ def _next_epoch(seen):
 
 
 @inlined()
-def _ahead(rows):
+def ahead_of(rows):
     """How many rows to ask for before the one that is looked at."""
     return max(2, _AHEAD_BYTES // rows[0].strides[0])
 
@@ -132,15 +137,15 @@ def _walk(
     (the rows whose neighbours were looked at, if it is asked for). A row of the beam that was opened is stored as
     ``~slot``.
     """
-    epoch, ahead = _next_epoch(seen), _ahead(rows)
+    epoch, ahead = _next_epoch(seen), ahead_of(rows)
     size = n_found = n_trail = 0
     for entry in entries:
         if seen[entry] != epoch:
             seen[entry] = epoch
-            value = _rank(rows, space, query, entry)
-            size, _ = _offer(beam_scores, beam, size, value, entry)
+            value = rank(rows, space, query, entry)
+            size, _ = offer(beam_scores, beam, size, value, entry)
             if passing is not None and passing[entry]:
-                n_found, _ = _offer(found_scores, found, n_found, value, entry)
+                n_found, _ = offer(found_scores, found, n_found, value, entry)
     at = 0
     while at < size:
         slot = beam[at]
@@ -168,13 +173,13 @@ def _walk(
             if j + ahead < count:
                 touch(rows, todo[j + ahead])
             other = todo[j]
-            value = _rank(rows, space, query, other)
-            size, place = _offer(beam_scores, beam, size, value, other)
+            value = rank(rows, space, query, other)
+            size, place = offer(beam_scores, beam, size, value, other)
             if place <= at:
                 at = place
                 touch_row(graph, other)
             if passing is not None and passing[other]:
-                n_found, _ = _offer(found_scores, found, n_found, value, other)
+                n_found, _ = offer(found_scores, found, n_found, value, other)
         if at < size and beam[at] >= 0:
             touch_row(graph, beam[at])
     return size, n_found, n_trail
@@ -182,7 +187,7 @@ def _walk(
 
 @inlined()
 def _keep(scores, ids, size, value, id_):
-    """As `_offer`, but for the answer: equal scores by smaller id."""
+    """As `offer`, but for the answer: equal scores by smaller id."""
     k = len(ids)
     if size == k and (value < scores[k - 1] or (value == scores[k - 1] and id_ > ids[k - 1])):
         return size
@@ -197,11 +202,11 @@ def _keep(scores, ids, size, value, id_):
 
 
 @inlined()
-def _settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):
+def settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):
     """Score candidates, and the twins behind them, with the fine rows and write the best."""
     row_ids, twins = rank_of
     size = 0
-    ahead = _ahead(fine)
+    ahead = ahead_of(fine)
     for i in range(min(ahead, count)):
         touch(fine, candidates[i])
     for i in range(count):
@@ -247,8 +252,8 @@ def search(
     """
     beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
     todo = np.empty(graph.shape[1], np.int32)
-    values, codes = _scratch(queries.shape[1])
-    fine_values, fine_codes = _scratch(fine_queries.shape[1])
+    values, codes = scratch(queries.shape[1])
+    fine_values, fine_codes = scratch(fine_queries.shape[1])
     for i in range(len(queries)):
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
@@ -260,7 +265,7 @@ def search(
             beam[j] = ~beam[j]
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, beam, count, (row_ids, twins), None, scores_out[i], ids_out[i])
+        settle(fine, space, again, beam, count, (row_ids, twins), None, scores_out[i], ids_out[i])
 
 
 @kernel
@@ -275,8 +280,8 @@ def search_masked(
     beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
     found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
     todo = np.empty(graph.shape[1], np.int32)
-    values, codes = _scratch(queries.shape[1])
-    fine_values, fine_codes = _scratch(fine_queries.shape[1])
+    values, codes = scratch(queries.shape[1])
+    fine_values, fine_codes = scratch(fine_queries.shape[1])
     for i in range(len(queries)):
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
@@ -285,31 +290,12 @@ def search_masked(
         )
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])
-
-
-@kernel
-def scan(rows, fine, space, slots, row_ids, queries, fine_queries, n_fine, ids_out, scores_out):
-    """Answer queries by looking at all `slots` (m,) int32: for masks that let few pass."""
-    found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
-    no_twins, ahead = np.empty(0, np.int32), _ahead(rows)
-    values, codes = _scratch(queries.shape[1])
-    fine_values, fine_codes = _scratch(fine_queries.shape[1])
-    for i in range(len(queries)):
-        values[: queries.shape[1]] = queries[i]
-        query = prepare(rows, values, codes)
-        count = 0
-        for j in range(len(slots)):
-            if j + ahead < len(slots):
-                touch(rows, slots[j + ahead])
-            count, _ = _offer(found_scores, found, count, _rank(rows, space, query, slots[j]), slots[j])
-        fine_values[: fine_queries.shape[1]] = fine_queries[i]
-        again = prepare(fine, fine_values, fine_codes)
-        _settle(fine, space, again, found, count, (row_ids, no_twins), None, scores_out[i], ids_out[i])
+        settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])
 
 
 @inlined()
-def _scratch(d):
+def scratch(d):
+    """Return room for a query of d dimensions: floats and bytes, all zero."""
     return np.zeros(d + QUERY_SPARE, np.float32), np.zeros(d + QUERY_SPARE, np.int8)
 
 
@@ -342,7 +328,7 @@ def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted)
     """Add `wanted` to the candidates of `slot`, kept nearest first, unless it is there; returns how many there are."""
     if wanted == slot or _contains(candidates, count, wanted):
         return count
-    count, _ = _offer(gaps, candidates, count, -_gap(rows, space, query, top, slack, wanted), wanted)
+    count, _ = offer(gaps, candidates, count, -_gap(rows, space, query, top, slack, wanted), wanted)
     return count
 
 
@@ -363,7 +349,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
     gaps, candidates = np.empty(room, np.float32), np.empty(room, np.int32)
     covered = np.empty(room, np.bool_)
     todo = np.empty(graph.shape[1], np.int32)
-    values, codes = _scratch(d)
+    values, codes = scratch(d)
     for i in range(len(slots)):
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
@@ -376,7 +362,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
                 closeness = trail_scores[j] - top
                 if len(space.slack):
                     closeness += slack * space.slack[trail[j]]
-                count, _ = _offer(gaps, candidates, count, closeness, trail[j])
+                count, _ = offer(gaps, candidates, count, closeness, trail[j])
         for j in range(graph.shape[1]):
             if graph[slot, j] < 0:
                 break
@@ -404,7 +390,7 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):
         longest = max(longest, starts[i + 1] - starts[i])
     candidates, gaps = np.empty(room + longest, np.int32), np.empty(room + longest, np.float32)
     covered = np.empty(room + longest, np.bool_)
-    values, codes = _scratch(d)
+    values, codes = scratch(d)
     for i in range(len(targets)):
         target = targets[i]
         own = 0
@@ -436,7 +422,7 @@ def trim(rows, space, graph, slots, alpha, degree, d):
     room = graph.shape[1]
     candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
     covered = np.empty(room, np.bool_)
-    values, codes = _scratch(d)
+    values, codes = scratch(d)
     for i in range(len(slots)):
         slot = slots[i]
         if graph[slot, degree] < 0:
@@ -461,7 +447,7 @@ def repair(rows, space, graph, dead, slots, alpha, d, links):
     room = degree * degree + degree
     candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
     covered = np.empty(room, np.bool_)
-    values, codes = _scratch(d)
+    values, codes = scratch(d)
     for i in range(len(slots)):
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
@@ -491,7 +477,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
     """
     beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
     todo = np.empty(graph.shape[1], np.int32)
-    values, codes = _scratch(d)
+    values, codes = scratch(d)
     spare = 0
     for i in range(len(slots)):
         slot = slots[i]
@@ -557,7 +543,7 @@ def reach(graph, entries, reached, parents):
 @kernel
 def squares(rows, slots, d, out):
     """Squared norm of the decoded rows in `slots`, into `out` (len(slots),) float32."""
-    values, _ = _scratch(d)
+    values, _ = scratch(d)
     for i in range(len(slots)):
         decode(rows, slots[i], values)
         total = np.float64(0)

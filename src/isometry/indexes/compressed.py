@@ -1,0 +1,239 @@
+"""Scanning compressed vectors: every code is looked at, the best are scored again with finer ones."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry import ranked
+from isometry.errors import check_choice
+from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.indexes.levels import Levels, frozen
+from isometry.indexes.slots import Slots
+from isometry.indexes.spec import chain_text
+from isometry.storage import Folder, write_folder
+from isometry.vectors import as_dense
+
+__all__ = ["CompressedFlat"]
+
+_EFFORT = 100
+
+
+class CompressedFlat:
+    """Nearest neighbours by scanning all vectors in a compressed form: ``"LVQ8,Flat"``, ``"LVQ4,Flat -> Float16"``.
+
+    Parameters
+    ----------
+    metric : {"cosine", "dot", "l2"}, default "cosine"
+    transform, codec, refine : estimators, optional
+        As for `Vamana`: what shortens vectors, what the scan reads, and what puts the best in order. Without `refine`
+        these are scored again by the unrounded query and all levels of `codec`.
+
+    Notes
+    -----
+    A search costs O(n d) per query and reads the codes once per 32 queries. Nothing is missed but what the codes
+    misplace: `effort` is how many rows are scored again.
+
+    Any number of threads may search at once; `build`, `add` and `remove` must have the index to themselves.
+
+    Examples
+    --------
+    >>> from isometry.codecs import LVQ
+    >>> x = np.random.default_rng(0).standard_normal((1000, 32), dtype=np.float32)
+    >>> index = CompressedFlat(codec=LVQ(bits=4)).build(x)
+    >>> index.search(x[:2], k=1)[0].tolist(), index.spec
+    ([[0], [1]], 'LVQ4,Flat')
+    """
+
+    kind: ClassVar[str] = "CompressedFlat"
+    kind_version: ClassVar[int] = 1
+
+    def __init__(self, *, metric: str = "cosine", transform: Any = None, codec: Any = None, refine: Any = None) -> None:
+        self.metric = check_choice("metric", metric, METRICS)
+        self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._spec = chain_text(self._parts, "Flat")
+        self._slots: Slots | None = None
+        self._mapped = False
+
+    @property
+    def spec(self) -> str:
+        """The index in words, e.g. ``"LVQ8,Flat"``."""
+        return self._spec
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
+        self._built()
+        return self._levels.dim
+
+    @property
+    def n_rows(self) -> int:
+        """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
+        return 0 if self._slots is None else len(self._slots.slot_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that searches read: vectors on both levels, and ids."""
+        slots = self._built()
+        return self._levels.nbytes + slots.row_ids.nbytes + slots.slot_of.nbytes
+
+    def __len__(self) -> int:
+        return 0 if self._slots is None else len(self._slots)
+
+    def __repr__(self) -> str:
+        size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
+        return f"CompressedFlat({self.spec!r}, metric={self.metric!r}): {size}"
+
+    def build(self, x: Any, *, queries: Any = None) -> Self:
+        """Index the rows of `x`, forgetting what was there.
+
+        Parameters
+        ----------
+        x : (n, d) array of float
+        queries : (m, d) array of float, optional
+            Examples of queries, which a `transform` may learn from.
+
+        Raises
+        ------
+        InvalidInput
+            NaN, infinity, not two axes, a vector too long to square in float32, or what a codec refuses.
+        """
+        vectors = as_dense(x)
+        n, d = vectors.shape
+        examples = None if queries is None else as_dense(queries, dim=d, name="queries")
+        levels = Levels(self.metric, **self._parts)
+        # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
+        levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
+        self._levels, self._mapped = levels, False
+        self._slots = Slots(
+            np.arange(n, dtype=np.int64) if n else np.full(1, -1, np.int64), np.arange(n, dtype=np.int32)
+        )
+        return self
+
+    def add(self, x: Any) -> NDArray[np.int64]:
+        """Append the rows of `x` and return their ids; transform and codecs stay as `build` fitted them.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput
+            As `build`.
+        """
+        if self._slots is None or not self.n_rows:
+            return np.arange(self.build(as_dense(x, dim=None if self._slots is None else self.dim)).n_rows)
+        first = self.n_rows
+        encoded = self._levels.encode(as_dense(x, dim=self.dim))
+        count = len(encoded[0][0])
+        slots = self._own()
+        before = slots.capacity
+        taken = slots.take(count)
+        if slots.capacity > before:
+            self._levels.grow(slots.capacity)
+        self._levels.put(taken, *encoded)
+        return np.arange(first, first + count)
+
+    def remove(self, ids: Any) -> int:
+        """Drop rows for good; their ids are never used again, their places are.
+
+        Parameters
+        ----------
+        ids : int or sequence of int
+            Ids removed before are passed over.
+
+        Returns
+        -------
+        int
+            Number of rows that were there until now.
+        """
+        rows = check_row_ids(ids, self._built().slot_of.size)
+        slots = self._own()
+        rows = rows[slots.slot_of[rows] >= 0]
+        slots.drop(rows)
+        return len(rows)
+
+    def search(
+        self,
+        q: Any,
+        k: int = 10,
+        *,
+        effort: int | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the `k` best rows for each query.
+
+        Parameters
+        ----------
+        q : (nq, d) array of float
+        k : int, default 10
+            More than there are rows is allowed; the places left hold -1 and -inf.
+        effort : int, optional
+            How many rows are scored again, at least k; 100 by default.
+        allowed : (n_rows,) bool, optional
+            Only rows marked True are candidates; the scan reads no others.
+        threads : int, optional
+            At most this many; by default all processors.
+
+        Returns
+        -------
+        ids : (nq, k) int64
+        scores : (nq, k) float32
+            Best first, as the finest vectors give them; equal scores by smaller id.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput
+            A query or an option that makes no sense.
+        """
+        k, effort, threads = check_search(k, effort, threads)
+        slots = self._built()
+        queries = as_dense(q, dim=self._levels.dim, name="q")
+        mask = check_allowed(allowed, self.n_rows)
+        wanted = slots.slot_of if mask is None else slots.slot_of[mask]
+        wanted = np.sort(wanted[wanted >= 0])
+        if not len(queries) or not len(wanted):
+            return ranked.empty(len(queries), k)
+        ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        levelled = self._levels.queries(queries)
+        most = max(effort or _EFFORT, k)
+        self._levels.scan(levelled, frozen(wanted), frozen(slots.row_ids), most, threads, ids, scores)
+        self._levels.finish(levelled, scores)
+        return ids, scores
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        slots = self._built()
+        parameters, arrays = self._levels.state(slots.capacity)
+        parameters |= {"metric": self.metric, "spec": self.spec}
+        arrays |= {"row_ids": slots.row_ids, "slot_of": slots.slot_of}
+        write_folder(path, self.kind, parameters, arrays, kind_version=self.kind_version, overwrite=overwrite)
+
+    @classmethod
+    def from_folder(cls, folder: Folder) -> Self:
+        """Return the index in a folder that `isometry.storage.read_folder` opened; nothing is loaded yet."""
+        folder.require_version(cls.kind_version)
+        metric = folder.parameter("metric", str)
+        if metric not in METRICS:
+            raise folder.damaged(f"metric is {metric!r}")
+        index = cls(metric=metric)
+        index._spec = folder.parameter("spec", str)
+        index._slots = Slots.from_folder(folder)
+        index._levels = Levels.from_folder(folder, metric, index._slots.capacity)
+        index._mapped = True
+        return index
+
+    def _built(self) -> Slots:
+        if self._slots is None:
+            raise not_built("CompressedFlat index")
+        return self._slots
+
+    def _own(self) -> Slots:
+        """Have everything that changes in memory of our own, and return the slots."""
+        slots = self._built()
+        if self._mapped:
+            self._slots = slots = slots.copy()
+            self._levels.grow(slots.capacity)
+            self._mapped = False
+        return slots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.codecs import LVQ, BFloat16, Float16, Float32
+from isometry.codecs import LVQ, BFloat16, Binary, Float8, Float16, Float32
 from isometry.testing import CodecCase, check_codec, codec_checks
 
 CASES = [
@@ -18,6 +18,9 @@ CASES = [
     CodecCase("Float16", Float16, error=2**-11, largest=65504, smallest=2**-25),
     CodecCase("BFloat16", BFloat16, error=2**-8),
     CodecCase("Float32", Float32, error=0),
+    CodecCase("Float8", Float8, error=2**-4),
+    CodecCase("Float8-e5m2", lambda: Float8("e5m2", scaled=False), error=2**-3, largest=57344, smallest=2**-17),
+    CodecCase("Binary", Binary, error=1),
 ]
 
 

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from isometry.codecs import LVQ
+from isometry.codecs import LVQ, Binary, Float8
 from isometry.kernels import reference, simd
 from isometry.kernels.compiled import kernel
 from isometry.kernels.level import LEVEL
@@ -102,6 +102,8 @@ def layouts(d, seed):
     yield Float32Rows(padded_copy(x))
     yield Float16Rows(padded_copy(x.astype(np.float16).view(np.uint16)))
     yield BFloat16Rows(padded_copy((x.view(np.uint32) >> 16).astype(np.uint16)))
+    for codec in (Float8("e4m3"), Float8("e5m2", scaled=False), Binary()):
+        yield codec.fine_rows(codec.fit_transform(x))
     for bits, residual_bits in LVQS:
         lvq = LVQ(bits, residual_bits).fit(x)
         yield lvq.fine_rows(lvq.transform(x))

@@ -1,6 +1,8 @@
 """Codecs: vectors in, bytes out, scored without decoding. A new codec is a file here, and one import line below."""
 
 from isometry.codecs.base import Codec as Codec
+from isometry.codecs.binary import Binary as Binary
+from isometry.codecs.float8 import Float8 as Float8
 from isometry.codecs.floats import BFloat16 as BFloat16
 from isometry.codecs.floats import Float16 as Float16
 from isometry.codecs.floats import Float32 as Float32

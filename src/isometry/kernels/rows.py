@@ -10,14 +10,17 @@ layout                arrays                                      value of dimen
 `Float32Rows`         values (n, d) float32                       itself
 `Float16Rows`         values (n, d) uint16                        the IEEE half whose bits they are
 `BFloat16Rows`        values (n, d) uint16                        the upper half of a float32
+`Float8E4M3Rows` ...  values (n, d) uint8, scales (n, 1)          scale * the float of 8 bits, which is finite
+`BitRows`             codes (n, s) uint8, constants (n, 2)        step * bit + low, with step, low = constants
 `ByteRows`            codes (n, s) uint8, constants (n, 2)        step * code + low, with step, low = constants
 `NibbleRows`          the same with 4-bit codes, two in a byte    the same
 `ByteNibbleRows` ...  codes, residuals, constants                 the same + step / levels * residual - step / 2
 ====================  ==========================================  =================================================
 
-Bytes: s is d rounded up to 16. Nibbles: dimensions are taken in blocks of 128, which fill 64 bytes: byte i of a block
-holds dimension i in its low half and dimension 64 + i in its high half. A last block of r < 128 dimensions fills
-t = 16 ceil(r / 32) bytes: dimension i low, dimension t + i high. What pads a row is code 0.
+Bits: dimension 8 b + i is bit i of byte b; s is a multiple of 8. Bytes: s is d rounded up to 16. Nibbles: dimensions
+are taken in blocks of 128, which fill 64 bytes: byte i of a block holds dimension i in its low half and dimension
+64 + i in its high half. A last block of r < 128 dimensions fills t = 16 ceil(r / 32) bytes: dimension i low, dimension
+t + i high. What pads a row is code 0.
 """
 
 from __future__ import annotations
@@ -33,9 +36,12 @@ if TYPE_CHECKING:
 __all__ = [
     "TWO_LEVELS",
     "BFloat16Rows",
+    "BitRows",
     "ByteByteRows",
     "ByteNibbleRows",
     "ByteRows",
+    "Float8E4M3Rows",
+    "Float8E5M2Rows",
     "Float16Rows",
     "Float32Rows",
     "NibbleByteRows",
@@ -73,6 +79,27 @@ class BFloat16Rows(NamedTuple):
     """Upper halves of float32."""
 
     values: NDArray[np.uint16]
+
+
+class Float8E4M3Rows(NamedTuple):
+    """Floats of 8 bits, 4 of them exponent and 3 fraction; a scale per row."""
+
+    values: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+
+
+class Float8E5M2Rows(NamedTuple):
+    """Floats of 8 bits, 5 of them exponent and 2 fraction; a scale per row."""
+
+    values: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+
+
+class BitRows(NamedTuple):
+    """One bit per dimension; (step, low) per row."""
+
+    codes: NDArray[np.uint8]
+    constants: NDArray[np.float32]
 
 
 class ByteRows(NamedTuple):
@@ -125,6 +152,9 @@ Rows: TypeAlias = (
     Float32Rows
     | Float16Rows
     | BFloat16Rows
+    | Float8E4M3Rows
+    | Float8E5M2Rows
+    | BitRows
     | ByteRows
     | NibbleRows
     | NibbleNibbleRows
@@ -140,9 +170,11 @@ TWO_LEVELS: dict[tuple[int, int], type[TwoLevelRows]] = {
     (8, 8): ByteByteRows,
 }
 """The two-level layouts by (bits of the codes, bits of the residuals)."""
-_BITS: dict[type, tuple[int, int]] = {ByteRows: (8, 0), NibbleRows: (4, 0)} | {
+_BITS: dict[type, tuple[int, int]] = {ByteRows: (8, 0), NibbleRows: (4, 0), BitRows: (1, 0)} | {
     layout: bits for bits, layout in TWO_LEVELS.items()
 }
+
+_FRACTION_BITS: dict[type, int] = {Float8E4M3Rows: 3, Float8E5M2Rows: 2}
 
 
 def padded(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -163,7 +195,9 @@ def padded_copy(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def code_bytes(d: int, bits: int) -> int:
-    """Return the bytes that d codes of 4 or 8 bits take in a row, padding included; none for 0 bits."""
+    """Return the bytes that d codes of 1, 4 or 8 bits take in a row, padding included; none for 0 bits."""
+    if bits == 1:
+        return 8 * -(-d // 64)
     if bits == 4:
         whole, rest = divmod(d, _BLOCK)
         return whole * _BLOCK // 2 + 16 * -(-rest // 32)
@@ -176,6 +210,8 @@ def shapes(layout: type[Any], d: int) -> list[tuple[int, Any]]:
         return [(d, np.float32)]
     if layout in (Float16Rows, BFloat16Rows):
         return [(d, np.uint16)]
+    if layout in _FRACTION_BITS:
+        return [(d, np.uint8), (1, np.float32)]
     levels = [(code_bytes(d, bits), np.uint8) for bits in _BITS[layout] if bits]
     return [*levels, (2, np.float32)]
 
@@ -200,7 +236,9 @@ def unpack_nibbles(packed: NDArray[np.uint8], d: int) -> NDArray[np.uint8]:
 
 
 def codes_of(stored: NDArray[np.uint8], bits: int, d: int) -> NDArray[np.uint8]:
-    """Return the codes (n, d) that rows of 4-bit or 8-bit codes hold."""
+    """Return the codes (n, d) that rows of 1-bit, 4-bit or 8-bit codes hold."""
+    if bits == 1:
+        return np.unpackbits(stored, axis=1, count=d, bitorder="little")
     return unpack_nibbles(stored, d) if bits == 4 else stored[:, :d]
 
 
@@ -212,13 +250,24 @@ def values_of(rows: Rows, d: int) -> NDArray[np.float32]:
         return rows.values.view(np.float16).astype(np.float32)
     if isinstance(rows, BFloat16Rows):
         return (rows.values.astype(np.uint32) << 16).view(np.float32)
+    if isinstance(rows, Float8E4M3Rows | Float8E5M2Rows):
+        return rows.scales * _float8_values(rows.values, _FRACTION_BITS[type(rows)])
     bits, residual_bits = _BITS[type(rows)]
     step, low = rows.constants[:, :1], rows.constants[:, 1:]
     values = step * codes_of(rows.codes, bits, d) + low
-    if not isinstance(rows, ByteRows | NibbleRows):
+    if not isinstance(rows, ByteRows | NibbleRows | BitRows):
         fine = step / np.float32(2**residual_bits - 1)
         values += fine * codes_of(rows.residuals, residual_bits, d) - step / 2
     return values
+
+
+def _float8_values(codes: NDArray[np.uint8], fraction_bits: int) -> NDArray[np.float32]:
+    """Return the numbers that finite floats of 8 bits stand for."""
+    wide = codes.astype(np.uint32)
+    magnitudes = ((wide & 0x7F) << (23 - fraction_bits)).view(np.float32) * np.float32(
+        2.0 ** (128 - 2 ** (6 - fraction_bits))
+    )
+    return np.where(wide & 0x80, -magnitudes, magnitudes)
 
 
 def _nibble_blocks(d: int) -> Iterator[tuple[slice, slice, int]]:

@@ -30,9 +30,12 @@ from numba.extending import overload, register_jitable
 from isometry.kernels.level import LEVEL
 from isometry.kernels.rows import (
     BFloat16Rows,
+    BitRows,
     ByteByteRows,
     ByteNibbleRows,
     ByteRows,
+    Float8E4M3Rows,
+    Float8E5M2Rows,
     Float16Rows,
     Float32Rows,
     NibbleByteRows,
@@ -45,9 +48,12 @@ from isometry.kernels.simd import (
     address,
     bf16_to_f32,
     dot_u8_i8,
+    e4m3_to_f32,
+    e5m2_to_f32,
     f16_to_f32,
     fma,
     high_nibbles,
+    load_bits_as_u8,
     load_f32,
     load_i8,
     load_u8,
@@ -59,6 +65,7 @@ from isometry.kernels.simd import (
     rolled,
     sum_f32,
     sum_i32,
+    where_bits,
     zero_f32,
     zero_i32,
 )
@@ -216,6 +223,26 @@ def _dot_nibbles_i8(array, slot, codes):
     return sum_i32(add_i32(a, b))
 
 
+@inlined()
+def _dot_bits_i8(array, slot, codes):
+    row, query = _row(array, slot), address(codes)
+    total = zero_i32()
+    for at in range(0, array.shape[1], 8):
+        rolled()
+        total = dot_u8_i8(total, load_bits_as_u8(row + at), load_i8(query + 8 * at))
+    return sum_i32(total)
+
+
+@inlined()
+def _dot_bits_f32(array, slot, values):
+    row, query = _row(array, slot), address(values)
+    total = zero_f32()
+    for at in range(0, array.shape[1], 2):
+        rolled()
+        total = add_f32(total, where_bits(row + at, load_f32(query + 32 * at)))
+    return sum_f32(total)
+
+
 # -- the same by plain loops -------------------------------------------------------------------------------------------
 
 
@@ -246,6 +273,26 @@ def _bfloat16(row, j):
     exponent, fraction = bits >> 7 & 255, bits & 127
     magnitude = (128 + fraction) * 2.0 ** (exponent - 134) if exponent else fraction * 2.0**-133
     return np.float32(-magnitude if bits >> 15 else magnitude)
+
+
+@inlined()
+def _bit(row, j):
+    return row[j // 8] >> (j % 8) & 1
+
+
+def _float8(fraction_bits: int) -> Any:
+    """Return what reads a float of 8 bits."""
+    bias, most = 2 ** (6 - fraction_bits) - 1, 2**fraction_bits
+
+    @inlined()
+    def value(row, j):
+        bits = np.int64(row[j])
+        exponent, fraction = bits >> fraction_bits & (127 >> fraction_bits), bits & (most - 1)
+        whole = (most + fraction) * 2.0 ** (exponent - 1) if exponent else fraction * 1.0
+        magnitude = whole * 2.0 ** (1 - bias - fraction_bits)
+        return np.float32(-magnitude if bits >> 7 else magnitude)
+
+    return value
 
 
 def _plain_dot(value_at: Any, number: Any) -> Any:
@@ -296,6 +343,24 @@ def _float_layout(load: Any, value_at: Any) -> _Layout:
 
     def touch(rows, slot):
         touch_row(rows.values, slot)
+
+    return _Layout(_prepare_floats, score, score, decode, touch)
+
+
+def _scaled_layout(load: Any, value_at: Any) -> _Layout:
+    dot = _plain_dot(value_at, np.float32) if LEVEL == "plain" else _dot_floats(load)
+
+    def score(rows, query, slot):
+        return rows.scales[slot, 0] * dot(rows.values, slot, query.values)
+
+    def decode(rows, slot, out):
+        row, scale = rows.values[slot], rows.scales[slot, 0]
+        for j in range(len(row)):
+            out[j] = scale * value_at(row, j)
+
+    def touch(rows, slot):
+        touch_row(rows.values, slot)
+        prefetch(_row(rows.scales, slot))
 
     return _Layout(_prepare_floats, score, score, decode, touch)
 
@@ -362,12 +427,16 @@ def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
     return _Layout(_prepare_total, score, score, decode, touch)
 
 
+_BITS = _codes(_bit, _dot_bits_i8, _dot_bits_f32)
 _BYTES = _codes(_value, _dot_bytes_i8, _dot_floats(load_u8_as_f32))
 _NIBBLES = _codes(_nibble, _dot_nibbles_i8, _dot_nibbles_f32)
 _LAYOUTS: dict[type, _Layout] = {
     Float32Rows: _float_layout(load_f32, _value),
     Float16Rows: _float_layout(f16_to_f32, _float16),
     BFloat16Rows: _float_layout(bf16_to_f32, _bfloat16),
+    Float8E4M3Rows: _scaled_layout(e4m3_to_f32, _float8(3)),
+    Float8E5M2Rows: _scaled_layout(e5m2_to_f32, _float8(2)),
+    BitRows: _one_level(_prepare_bytes, _BITS),
     ByteRows: _one_level(_prepare_bytes, _BYTES),
     NibbleRows: _one_level(_prepare_bytes if LEVEL == "plain" else _prepare_nibbles, _NIBBLES),
     NibbleNibbleRows: _two_level(_NIBBLES, _NIBBLES, 15),

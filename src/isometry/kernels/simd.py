@@ -33,9 +33,12 @@ __all__ = [
     "bf16_to_f32",
     "count_ones",
     "dot_u8_i8",
+    "e4m3_to_f32",
+    "e5m2_to_f32",
     "f16_to_f32",
     "fma",
     "high_nibbles",
+    "load_bits_as_u8",
     "load_f32",
     "load_i8",
     "load_u8",
@@ -48,6 +51,7 @@ __all__ = [
     "rolled",
     "sum_f32",
     "sum_i32",
+    "where_bits",
     "zero_f32",
     "zero_i32",
 ]
@@ -223,6 +227,42 @@ def bf16_to_f32(builder: Any, place: Any) -> Any:
     """Sixteen bfloat16 at an address, as float32: the upper half of its bits."""
     words = builder.zext(_load(builder, place, ir.VectorType(_I16, 16)), I32X16.ir)
     return builder.bitcast(builder.shl(words, _constant(I32X16.ir, 16)), F32X16.ir)
+
+
+@_operation(F32X16, types.int64)
+def e4m3_to_f32(builder: Any, place: Any) -> Any:
+    """Sixteen bytes with 4 bits of exponent and 3 of fraction, as float32."""
+    return _float8(builder, place, 3)
+
+
+@_operation(F32X16, types.int64)
+def e5m2_to_f32(builder: Any, place: Any) -> Any:
+    """Sixteen bytes with 5 bits of exponent and 2 of fraction, as float32."""
+    return _float8(builder, place, 2)
+
+
+def _float8(builder: Any, place: Any, fraction_bits: int) -> Any:
+    """Put exponent and fraction where float32 has them, and make up for the difference of the biases by a product."""
+    words = builder.zext(_load(builder, place, U8X16.ir), I32X16.ir)
+    moved = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x7F)), _constant(I32X16.ir, 23 - fraction_bits))
+    bias = 127 - (2 ** (6 - fraction_bits) - 1)
+    scaled = builder.fmul(builder.bitcast(moved, F32X16.ir), _constant(F32X16.ir, 2.0**bias))
+    sign = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x80)), _constant(I32X16.ir, 24))
+    return builder.bitcast(builder.or_(builder.bitcast(scaled, I32X16.ir), sign), F32X16.ir)
+
+
+@_operation(U8X64, types.int64)
+def load_bits_as_u8(builder: Any, place: Any) -> Any:
+    """Sixty-four bits at an address, lowest first, as bytes 0 and 1."""
+    bits = builder.bitcast(_load(builder, place, _I64), ir.VectorType(ir.IntType(1), 64))
+    return builder.zext(bits, U8X64.ir)
+
+
+@_operation(F32X16, types.int64, F32X16)
+def where_bits(builder: Any, place: Any, a: Any) -> Any:
+    """The lanes of `a` whose bit, of the sixteen at an address, lowest first, is set; 0 in the others."""
+    bits = builder.bitcast(_load(builder, place, _I16), ir.VectorType(ir.IntType(1), 16))
+    return builder.select(bits, a, _constant(F32X16.ir, 0.0))
 
 
 @_operation(F32X16, F32X16, F32X16, F32X16)

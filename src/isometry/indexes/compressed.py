@@ -189,17 +189,17 @@ class CompressedFlat:
         """
         k, effort, threads = check_search(k, effort, threads)
         slots = self._built()
-        queries = as_dense(q, dim=self._levels.dim, name="q")
+        queries = self._levels.queries(q)
+        nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
         wanted = slots.slot_of if mask is None else slots.slot_of[mask]
         wanted = np.sort(wanted[wanted >= 0])
-        if not len(queries) or not len(wanted):
-            return ranked.empty(len(queries), k)
-        ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        levelled = self._levels.queries(queries)
+        if not nq or not len(wanted):
+            return ranked.empty(nq, k)
+        ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
         most = max(effort or _EFFORT, k)
-        self._levels.scan(levelled, frozen(wanted), frozen(slots.row_ids), most, threads, ids, scores)
-        self._levels.finish(levelled, scores)
+        self._levels.scan(queries, frozen(wanted), frozen(slots.row_ids), most, threads, ids, scores)
+        self._levels.finish(queries, scores)
         return ids, scores
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.indexes.levels import frozen
 from isometry.indexes.parts import run_parts
 from isometry.kernels import graph as kernels
 from isometry.kernels.rows import padded, values_of
@@ -42,17 +42,16 @@ class Scratch:
         self._n = n
         self._free: list[NDArray[np.uint8]] = []
 
-    @contextmanager
-    def borrow(self) -> Iterator[NDArray[np.uint8]]:
-        """Lend an array to one walk after another."""
+    def take(self) -> NDArray[np.uint8]:
+        """Return an array for one walk after another; what is not given back is made anew."""
         try:
-            seen = self._free.pop()
+            return self._free.pop()
         except IndexError:
-            seen = np.zeros(self._n + 1, np.uint8)  # the last one counts the walks
-        try:
-            yield seen
-        finally:
-            self._free.append(seen)
+            return np.zeros(self._n + 1, np.uint8)  # the last one counts the walks
+
+    def give(self, seen: NDArray[np.uint8]) -> None:
+        """Take an array back."""
+        self._free.append(seen)
 
 
 class Linker:
@@ -139,7 +138,7 @@ class Linker:
         layout: Any = type(self._rows)
         query = values_of(layout(*(array[slot : slot + 1] for array in self._rows)), self._dim)
         scores, found = np.empty((1, 1), np.float32), np.empty((1, 1), np.int32)
-        best(self._rows, self._space, slots, query, scores, found)
+        best(self._rows, self._space, frozen(slots), query, scores, found)
         return found[0]
 
     def connect(self, graph: Slots, entries: Slots, slots: Slots) -> None:
@@ -148,21 +147,21 @@ class Linker:
         parents = np.full(len(graph), -1, np.int32)
         kernels.reach(graph, entries, reached, parents)
         if not reached[slots].all():
-            with self._scratch.borrow() as seen:
-                kernels.connect(
-                    self._rows, self._space, graph, entries, slots, reached, parents, self._window, self._dim, seen
-                )
+            kernels.connect(
+                self._rows, self._space, graph, entries, slots, reached, parents, self._window, self._dim,
+                self._scratch.take(),
+            )  # fmt: skip
 
     def _link(self, graph: Slots, entries: Slots, slots: Slots) -> None:
         factor = np.float32(self._alpha)
 
         def choose(start: int, stop: int) -> Slots:
             links = np.empty((stop - start, self._degree), np.int32)
-            with self._scratch.borrow() as seen:
-                kernels.link_forward(
-                    self._rows, self._space, graph, entries, slots[start:stop], self._window, factor, self._dim, seen,
-                    links,
-                )  # fmt: skip
+            seen = self._scratch.take()
+            kernels.link_forward(
+                self._rows, self._space, graph, entries, slots[start:stop], self._window, factor, self._dim, seen, links
+            )
+            self._scratch.give(seen)
             return links
 
         links = np.concatenate(run_parts(choose, len(slots), _PART, self._threads))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from isometry.errors import InvalidInput
 from isometry.kernels import rows as layouts
-from isometry.kernels.rows import ByteRows, NibbleRows, Rows, padded
+from isometry.kernels.rows import ByteRows, NibbleRows, Rows, grown
+from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
     from isometry.kernels.graph import Space
@@ -82,6 +83,11 @@ class Levels:
     bias: Floats
 
     def __init__(self, metric: str, transform: Any = None, codec: Any = None, refine: Any = None) -> None:
+        if hasattr(transform, "steps"):
+            raise InvalidInput(
+                f"transform is a chain of {len(transform.steps)}; an index keeps one: fit the others before, or leave "
+                "them out"
+            )
         self.metric = metric
         self._given = {"transform": transform, "codec": codec, "refine": refine}
         self._fitted: dict[str, Any] = {}
@@ -132,10 +138,9 @@ class Levels:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows, and make all arrays our own and writable."""
-        fine = _grown(self.fine, capacity)
-        walk = _grown(self.walk, capacity) if self._apart() else None
-        bias = _grown((self.bias,), capacity)[0] if len(self.bias) else self.bias
-        self._keep(walk, fine, bias)
+        fine, walk = (type(rows)(*(grown(array, capacity) for array in rows)) for rows in (self.fine, self.walk))
+        bias = grown(self.bias, capacity) if len(self.bias) else self.bias
+        self._keep(walk if self._apart() else None, fine, bias)
 
     def put(self, slots: NDArray[np.int32], walk: Rows, fine: Rows, bias: Floats) -> None:
         """Write encoded rows into slots."""
@@ -165,12 +170,31 @@ class Levels:
         """Dimensions of what a walk reads."""
         return self._walk_dim
 
-    def queries(self, q: Floats) -> Queries:
-        """Return queries (nq, d) as the levels want them."""
-        full = self._enter(q, check_norms(q, "q"))
+    def queries(self, q: Any) -> Queries:
+        """Return queries (nq, d) as the levels want them.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput
+            Another d, NaN, infinity, or a vector too long to square in float32.
+        """
+        x, norms = self._checked(q)
+        full = self._enter(x, norms)
         transform = self._part("transform")
         short = full if transform is None else getattr(transform, "transform_query", transform.transform)(full)
-        return Queries(frozen(short), frozen(full if self._has("refine") else short), full)
+        return Queries(short, full if self._has("refine") else short, full)
+
+    def _checked(self, q: Any) -> tuple[Floats, Floats]:
+        """Return queries as writable float32, and their norms; quickly for those that are as they should be."""
+        if type(q) is np.ndarray and q.dtype == np.float32 and q.ndim == 2 and q.flags.carray:
+            with np.errstate(all="ignore"):
+                norms = np.sqrt(np.vecdot(q, q))
+            if q.shape[1] == self.dim and len(q) and norms.min() > _SURE_NORM and norms.max() <= _LARGEST_NORM:
+                return q, norms
+        x = as_dense(q, dim=self.dim, name="q")
+        if not x.flags.writeable:
+            x = x.copy()
+        return x, check_norms(x, "q")
 
     def finish(self, queries: Queries, scores: Floats) -> None:
         """Turn what the fine rows score into scores of the metric, in place."""
@@ -377,16 +401,6 @@ def _first_level(rows: Any) -> Any:
     """Return what a walk reads of rows, sharing their memory."""
     layout = _FIRST_LEVEL.get(type(rows))
     return rows if layout is None else layout(rows.codes, rows.constants)
-
-
-def _grown(rows: R, capacity: int) -> R:
-    grown = []
-    for array in rows:
-        more = padded((capacity, *array.shape[1:]), array.dtype)
-        more[: len(array)] = array[:capacity]
-        more[len(array) :] = 0
-        grown.append(more)
-    return tuple(grown) if type(rows) is tuple else type(rows)(*grown)  # type: ignore[return-value]
 
 
 def _read_rows(folder: Folder, level: str, used: int, d: int) -> Any:

@@ -34,6 +34,10 @@ class Twins:
     def __init__(self, following: Slots = _EMPTY) -> None:
         self.following = following
 
+    def copy(self) -> Twins:
+        """Return a copy in memory of its own."""
+        return Twins(self.following.copy())
+
     def grow(self, capacity: int) -> None:
         """Make room for more slots."""
         if len(self.following):

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
 from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
-from isometry.indexes.levels import ROLES, Levels, Queries, frozen
+from isometry.indexes.levels import ROLES, Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
 from isometry.indexes.parts import run_parts
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import chain_text
 from isometry.indexes.twins import Twins
-from isometry.kernels.rows import padded_copy
+from isometry.kernels.rows import grown
 from isometry.storage import Folder, write_folder
 from isometry.vectors import as_dense
 
@@ -70,10 +70,10 @@ class Vamana:
 
     Notes
     -----
-    With n vectors of d dimensions, building takes about O(n log n) walks of O(window degree) scores; a search about
-    O(effort degree) scores, growing with log n; memory is what the codecs need, 4 degree + 12 bytes per vector, and
-    n bytes per thread that searches. `add` and `remove` cost O(n degree) once per call beside the work per row: hand
-    over many rows at a time.
+    With n vectors of d dimensions, building takes n walks of about O(window degree) scores, a search about
+    O(effort degree) scores, both growing with log n. Memory is what the codecs need, 4 degree + 12 bytes per vector,
+    and n bytes per thread that searches. `add` and `remove` cost O(n degree) once per call beside the work per row:
+    hand over many rows at a time.
 
     Vectors whose codes are equal share one place in the graph, so duplicates, however many, neither slow it down nor
     hide each other. Every vector can be reached. Any number of threads may search at once; `build`, `add` and `remove`
@@ -185,22 +185,23 @@ class Vamana:
         vectors = as_dense(x)
         n, d = vectors.shape
         self._check_memory(n, d)
+        check_norms(vectors, "x")
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         order = near_order(vectors, self.seed)
-        vectors = vectors[order]
         levels = Levels(self.metric, **self._parts)
-        # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
-        short = levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
-        self._levels, self._twins = levels, Twins()
-        self._slots = Slots(order, np.argsort(order).astype(np.int32))
-        self._mapped = False
         if not n:
-            self._slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
-            self._graph, self._entries = np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32)
-            self._ready = None
+            # A zero vector in a free slot stands in until `add` brings some to fit on.
+            levels.fit(np.zeros((1, d), np.float32), examples)
+            slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
+            self._adopt(levels, slots, Twins(), np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32))
             return self
-        leaders = self._twins.pair(levels.walk, np.empty(0, np.int32), self._slots.used())
-        self._link(leaders, _most_central(short, leaders), progress)
+        short = levels.fit(vectors[order], examples)
+        slots, twins = Slots(order, np.argsort(order).astype(np.int32)), Twins()
+        leaders = twins.pair(levels.walk, np.empty(0, np.int32), slots.used())
+        entry = _most_central(short, leaders)
+        del short
+        graph, entries = self._link(levels, slots, leaders, entry, progress)
+        self._adopt(levels, slots, twins, graph, entries)
         return self
 
     def add(self, x: Any) -> NDArray[np.int64]:
@@ -215,25 +216,28 @@ class Vamana:
             return np.arange(self.build(x).n_rows)
         if not self.n_rows:
             return np.arange(self.build(as_dense(x, dim=self.dim)).n_rows)
-        first = self.n_rows
         vectors = as_dense(x, dim=self.dim)
-        self._check_memory(self._slots.capacity + len(vectors), self.dim)
-        encoded = self._levels.encode(vectors)
+        self._check_memory(len(vectors), self.dim, self._graph.nbytes)
+        levels, first = self._levels, self.n_rows
+        encoded = levels.encode(vectors)
         if not len(vectors):
             return np.empty(0, np.int64)
-        slots = self._own()
-        leaders = self._twins.leaders(slots.used())
+        slots, twins = self._slots.copy(), self._twins.copy()
+        leaders = twins.leaders(slots.used())
         taken = slots.take(len(vectors))
-        self._grow(slots.capacity)
-        self._levels.put(taken, *encoded)
-        new = self._twins.pair(self._levels.walk, leaders, taken)
+        if self._mapped or slots.capacity > len(self._graph):
+            levels.grow(slots.capacity)
+        twins.grow(slots.capacity)
+        levels.put(taken, *encoded)
+        new = twins.pair(levels.walk, leaders, taken)
         if not len(leaders):
-            self._link(new, int(new[0]), None)
+            graph, entries = self._link(levels, slots, new, int(new[0]), None)
         else:
-            linker = self._linker()
-            linker.insert(self._graph, self._entries, new)
-            linker.connect(self._graph, self._entries, np.concatenate([leaders, new]))
-        self._ready = None
+            graph, entries = grown(self._graph, slots.capacity, -1), self._entries.copy()
+            linker = self._linker(levels, slots)
+            linker.insert(graph, entries, new)
+            linker.connect(graph, entries, np.concatenate([leaders, new]))
+        self._adopt(levels, slots, twins, graph, entries)
         return np.arange(first, self.n_rows)
 
     def remove(self, ids: Any) -> int:
@@ -249,31 +253,35 @@ class Vamana:
         int
             Number of rows that were there until now.
         """
-        slots = self._built()
+        slots = self._built().copy()
         rows = check_row_ids(ids, self.n_rows)
         rows = rows[slots.slot_of[rows] >= 0]
         if not len(rows):
             return 0
-        slots = self._own()
-        before = self._twins.leaders(slots.used())
+        levels, twins = self._levels, self._twins.copy()
+        before = twins.leaders(slots.used())
         gone = np.zeros(slots.capacity, np.bool_)
         gone[slots.slot_of[rows]] = True
-        for twin, leader in self._twins.release(before, gone):
-            self._levels.copy_row(twin, leader)
+        moves = twins.release(before, gone)
+        for twin, leader in moves:
             slots.move(twin, leader)
         slots.drop(rows)
         left = before[slots.row_ids[before] >= 0]
         dead = np.zeros(slots.capacity, np.bool_)
         dead[before] = True
         dead[left] = False
+        graph, entries = grown(self._graph, slots.capacity, -1), self._entries.copy()
         if len(left) and dead.any():
-            linker = self._linker()
-            entry = int(self._entries[0])
-            linker.mend(self._graph, dead)
-            if dead[entry]:
-                self._entries = linker.nearest(entry, left)
-            linker.connect(self._graph, self._entries, left)
-        self._ready = None
+            linker = self._linker(levels, slots)
+            linker.mend(graph, dead)
+            if dead[entries[0]]:
+                entries = linker.nearest(int(entries[0]), left)
+            linker.connect(graph, entries, left)
+        if self._mapped:
+            levels.grow(slots.capacity)
+        for twin, leader in moves:
+            levels.copy_row(twin, leader)
+        self._adopt(levels, slots, twins, graph, entries)
         return len(rows)
 
     # -- searching -----------------------------------------------------------------------------------------------------
@@ -314,24 +322,24 @@ class Vamana:
         """
         k, effort, threads = check_search(k, effort, threads)
         slots = self._built()
-        queries = as_dense(q, dim=self._levels.dim, name="q")
+        queries = self._levels.queries(q)
+        nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
         count = self._prepared().rows
-        if not len(queries) or not count:
-            return ranked.empty(len(queries), k)
-        levelled = self._levels.queries(queries)
+        if not nq or not count:
+            return ranked.empty(nq, k)
         width = min(max(effort or _EFFORT, k), count)
-        ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
         if mask is None or mask.all():
-            self._walk(levelled, width, None, width, threads, ids, scores)
+            self._walk(queries, width, None, width, threads, ids, scores)
         else:
             passing = np.zeros(slots.capacity, np.bool_)
             found = slots.slot_of[mask]
             passing[found[found >= 0]] = True
             if not passing.any():
-                return ranked.empty(len(queries), k)
-            self._search_passing(levelled, width, passing, threads, ids, scores)
-        self._levels.finish(levelled, scores)
+                return ranked.empty(nq, k)
+            self._search_passing(queries, width, passing, threads, ids, scores)
+        self._levels.finish(queries, scores)
         return ids, scores
 
     def _search_passing(
@@ -345,7 +353,7 @@ class Vamana:
     ) -> None:
         """Scan the rows that pass where that is less work than a walk past all the others, else walk."""
         slots = np.flatnonzero(passing).astype(np.int32)
-        wider = min(math.ceil(width * len(self) / len(slots)), _WIDEST)
+        wider = max(width, min(math.ceil(width * len(self) / len(slots)), _WIDEST))
         if len(slots) <= _SCAN_SHARE * wider * self.degree:
             self._levels.scan(queries, slots, self._prepared().row_ids, width, threads, ids, scores)
             return
@@ -377,8 +385,9 @@ class Vamana:
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
             asked = queries.short[part], queries.fine[part]
-            with ready.scratch.borrow() as seen:
-                kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
+            seen = ready.scratch.take()
+            kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
+            ready.scratch.give(seen)
 
         run_parts(walk, len(ids), _PART, threads)
 
@@ -444,47 +453,39 @@ class Vamana:
         return self._ready
 
     def _link(
-        self, leaders: NDArray[np.int32], entry: int, progress: Callable[[int, int | None, str], None] | None
-    ) -> None:
+        self,
+        levels: Levels,
+        slots: Slots,
+        leaders: NDArray[np.int32],
+        entry: int,
+        progress: Callable[[int, int | None, str], None] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the graph of the leaders, and where walks begin."""
         order = np.random.default_rng(self.seed).permutation(leaders)
-        self._entries = np.array([entry], np.int32)
-        self._graph = self._linker().build(entry, order, progress)
-        self._ready = None
+        return self._linker(levels, slots).build(entry, order, progress), np.array([entry], np.int32)
 
-    def _linker(self) -> Linker:
+    def _linker(self, levels: Levels, slots: Slots) -> Linker:
         from isometry.indexes.graph import Linker
 
-        levels = self._levels
-        space = levels.link_space(self._built().used())
+        space = levels.link_space(slots.used())
         return Linker(levels.walk, space, levels.walk_dim, self.degree, self.window, self.alpha, self.threads)
 
-    def _own(self) -> Slots:
-        """Have everything that changes in memory of our own, and return the slots."""
-        slots = self._built()
-        if self._mapped:
-            self._slots = slots = slots.copy()
-            self._graph, self._entries = padded_copy(self._graph), self._entries.copy()
-            self._twins = Twins(self._twins.following.copy())
-            self._levels.grow(slots.capacity)
-            self._mapped = False
-        return slots
+    def _adopt(
+        self, levels: Levels, slots: Slots, twins: Twins, graph: NDArray[np.int32], entries: NDArray[np.int32]
+    ) -> None:
+        """Be this index from now on: until here, what was there has not changed."""
+        self._levels, self._slots, self._twins, self._graph, self._entries = levels, slots, twins, graph, entries
+        self._ready, self._mapped = None, False
 
-    def _grow(self, capacity: int) -> None:
-        more = capacity - len(self._graph)
-        if more:
-            self._graph = padded_copy(np.concatenate([self._graph, np.full((more, self.degree), -1, np.int32)]))
-            self._twins.grow(capacity)
-            self._levels.grow(capacity)
-
-    def _check_memory(self, n: int, d: int) -> None:
-        """Refuse, before anything is done, what can't be held."""
+    def _check_memory(self, n: int, d: int, more: int = 0) -> None:
+        """Refuse, before anything is done, what can't be held: n vectors to build, and `more` bytes."""
         if n > _MOST_ROWS:
             raise TooLarge(f"{n} vectors are more than one graph holds, {_MOST_ROWS}: use several indexes")
-        needed = n * (4 * 4 * d + 3 * 4 * self.degree)
+        needed = n * (4 * 4 * d + 3 * 4 * self.degree) + more
         free = _free_memory()
         if free is not None and needed > free:
             raise TooLarge(
-                f"{n} vectors of {d} dimensions need about {needed / 2**30:.1f} GiB to build a Vamana index of degree "
+                f"{n} vectors of {d} dimensions need about {needed / 2**30:.1f} GiB in a Vamana index of degree "
                 f"{self.degree}, and {free / 2**30:.1f} GiB are free: build several smaller indexes, or take a smaller "
                 "degree"
             )

@@ -31,13 +31,13 @@ def cache_folder() -> Path:
     return home / "kernels" / f"{LEVEL}-{_sources()}"
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
     """Compile a function when it is first called, without the interpreter lock, and keep the result.
 
     Arrays are not checked for their bounds and division is as in NumPy. Where the cache folder can't be written, every
-    process compiles for itself.
+    process compiles for itself. `fastmath` names what the compiler may assume, as for Numba: only where no NaN enters.
     """
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    dispatcher = njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
     with suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from isometry.kernels.compiled import kernel
 from isometry.kernels.rows import code_bytes, pack_nibbles
 
 __all__ = ["FLATTEST", "HEADER", "encode", "encode_reference"]
@@ -94,7 +95,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+@partial(kernel, fastmath={"nnan", "nsz"})
 def _range(row: Any, mean: Any, centred: Any) -> Any:
     low = row[0] - mean[0]
     high = low
@@ -106,7 +107,7 @@ def _range(row: Any, mean: Any, centred: Any) -> Any:
     return low, high
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _encode(x: Any, mean: Any, bits: Any, residual_bits: Any, constants: Any, out: Any) -> None:
     n, d = x.shape
     top = np.int32(2**bits - 1)
@@ -140,7 +141,7 @@ def _encode(x: Any, mean: Any, bits: Any, residual_bits: Any, constants: Any, ou
             _store(residuals, residual_bits, out[i], after)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _store(codes: Any, bits: Any, out: Any, at: Any) -> Any:
     d = len(codes)
     if bits == 8:

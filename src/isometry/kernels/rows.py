@@ -51,6 +51,7 @@ __all__ = [
     "TwoLevelRows",
     "code_bytes",
     "codes_of",
+    "grown",
     "pack_nibbles",
     "padded",
     "padded_copy",
@@ -191,6 +192,14 @@ def padded_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return a copy of `array`, contiguous or not, made by `padded`."""
     copy = padded(array.shape, array.dtype)
     copy[...] = array
+    return copy
+
+
+def grown(array: NDArray[Any], capacity: int, fill: float = 0) -> NDArray[Any]:
+    """Return a copy of `array` with `capacity` rows; new ones are filled, surplus ones left out."""
+    copy = padded((capacity, *array.shape[1:]), array.dtype)
+    copy[: len(array)] = array[:capacity]
+    copy[len(array) :] = fill
     return copy
 
 

@@ -41,7 +41,7 @@ class TransformCase:
     name : str
         What test reports call it.
     make : callable
-        ``make()`` returns a new transform.
+        ``make()`` returns a new transform, with parameters that suit vectors of 2 dimensions (scikit-learn's checks).
     queries : bool, default False
         Whether `fit` takes ``queries=`` and queries have a method of their own, ``transform_query``.
     exempt : mapping

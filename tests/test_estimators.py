@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import doctest
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from isometry.codecs import LVQ
 from isometry.errors import DimensionMismatch, InvalidInput
-from isometry.estimators import check_vectors, restore, state
+from isometry.estimators import check_vectors, estimator_classes, restore, state
 from isometry.storage import read_folder, write_folder
 from isometry.transforms import LeanVec
 
@@ -78,3 +81,12 @@ def test_vectors_are_checked_at_the_border():
     with pytest.raises(InvalidInput, match=r"magnitude 1e\+38; expected at most 2\^125"):
         codec.transform(np.full((1, 12), 1e38))
     assert check_vectors(codec, X, reset=False) is X
+
+
+@pytest.mark.parametrize("made", estimator_classes().values(), ids=estimator_classes())
+def test_examples_in_the_docstrings_run(made):
+    names = {**vars(sys.modules[made.__module__]), "np": np}
+    tests = doctest.DocTestFinder(recurse=False).find(made, made.__name__, globs=names)
+    assert any(test.examples for test in tests)
+    for test in tests:
+        assert doctest.DocTestRunner().run(test).failed == 0

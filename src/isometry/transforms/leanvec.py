@@ -107,7 +107,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     >>> aware.transform(x).shape, aware.transform_query(queries).shape
     ((2000, 16), (1000, 16))
     >>> print(f"{blind.loss(x, queries):.2f} {aware.loss(x, queries):.2f}")
-    0.85 0.00
+    0.83 0.00
     """
 
     spec_name: ClassVar[str] = "LeanVec"

@@ -9,6 +9,12 @@ side by side, without intervals:
     <!-- figures: search-quality across nDCG@10 -->
     <!-- end of figures -->
 
+``beside DATA | MEASURE | MEASURE ...`` gives a row per method and a column per measure of one data set, or of what it
+is a part of (what stands before ``;``):
+
+    <!-- figures: dense-throughput beside minilm 384-d, n=100,000; 1 thread, batch 1,000 | QPS at 0.95 | build s -->
+    <!-- end of figures -->
+
 Run ``python docs/figures.py`` to rewrite the pages, or with ``--check`` to fail when one is out of date.
 """
 
@@ -29,18 +35,22 @@ BLOCK = re.compile(r"(<!-- figures: (\S+)([^\n]*?) -->\n).*?(<!-- end of figures
 
 def with_figures(text: str) -> str:
     """Return a page's text with all its figures as the result files have them."""
-    return BLOCK.sub(lambda block: f"{block[1]}{table_of(block[2], block[3].split())}{block[4]}", text)
+    return BLOCK.sub(lambda block: f"{block[1]}{table_of(block[2], block[3])}{block[4]}", text)
 
 
-def table_of(name: str, measures: list[str]) -> str:
+def table_of(name: str, wanted: str) -> str:
     """Return the figures of one result as a Markdown table, with where and how they were measured."""
     result = Result.load(RESULTS / f"{name}.json")
+    measures = wanted.split()
 
     def kept(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
         return tuple(figure for figure in figures if not measures or figure.measure in measures)
 
     if measures[:1] == ["across"]:
         table = across(result, measures[1])
+    elif measures[:1] == ["beside"]:
+        data, *columns = (part.strip() for part in wanted.strip().removeprefix("beside").split("|"))
+        table = beside(result, data, columns)
     else:
         table = replace(result, figures=kept(result.figures), baselines=kept(result.baselines)).to_markdown()
     where = result.environment
@@ -58,6 +68,19 @@ def across(result: Result, measure: str) -> str:
     sets = list(dict.fromkeys(data for row in methods.values() for data in row))
     lines = [f"| {measure} | {' | '.join(sets)} |", f"| --- |{' ---: |' * len(sets)}"]
     lines += [f"| {method} | {' | '.join(row.get(data, '') for data in sets)} |" for method, row in methods.items()]
+    return "\n".join(lines) + "\n"
+
+
+def beside(result: Result, data: str, measures: list[str]) -> str:
+    """Return measures of one data set as a table of methods by measures."""
+    rows: dict[str, dict[str, str]] = {}
+    for note, figures in (("", result.figures), (" (baseline)", result.baselines)):
+        for figure in figures:
+            if figure.measure in measures and figure.data in (data, data.split(";")[0]) and figure.value is not None:
+                text = f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3g}"
+                rows.setdefault(figure.method + note, {})[figure.measure] = text
+    lines = [f"| {data} | {' | '.join(measures)} |", f"| --- |{' ---: |' * len(measures)}"]
+    lines += [f"| {method} | {' | '.join(row.get(name, '') for name in measures)} |" for method, row in rows.items()]
     return "\n".join(lines) + "\n"
 
 

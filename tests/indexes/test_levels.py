@@ -5,7 +5,7 @@ import pytest
 
 from isometry.codecs import LVQ, Float16
 from isometry.errors import InvalidInput
-from isometry.indexes import METRICS
+from isometry.indexes import METRICS, index_from_spec
 from isometry.indexes.levels import Levels, check_norms, frozen
 from isometry.kernels.rows import ByteNibbleRows, ByteRows, Float16Rows, Float32Rows, values_of
 from isometry.transforms import LeanVec
@@ -115,3 +115,20 @@ def test_norms_are_right_where_squares_leave_float32(size):
 def test_norms_that_are_too_large_are_named():
     with pytest.raises(InvalidInput, match=r"q row 1 has norm 3e\+30; at most 4.61e\+18"):
         check_norms(np.array([[1], [3e30]], np.float32), "q")
+
+
+def test_a_transform_keeps_the_full_vectors_for_the_hits():
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((400, 8)) @ rng.standard_normal((8, 48)) + 0.3 * rng.standard_normal((400, 48))).astype(
+        "f4"
+    )
+    index = index_from_spec("LeanVec6,LVQ8,Flat", metric="dot").build(x)
+    ids, scores = index.search(x[:20], k=1)
+    assert index.spec == "LeanVec6,LVQ8,Flat"
+    exact = np.take_along_axis(x[:20] @ x.T, ids, axis=1)
+    assert np.abs(scores - exact).max() < 0.01 * np.abs(exact).max()
+
+
+def test_a_chain_of_transforms_is_refused():
+    with pytest.raises(InvalidInput, match="chain of 2"):
+        index_from_spec("LeanVec6,LeanVec4,LVQ8,Flat")

@@ -54,6 +54,7 @@ class CompressedFlat:
     def __init__(self, *, metric: str = "cosine", transform: Any = None, codec: Any = None, refine: Any = None) -> None:
         self.metric = check_choice("metric", metric, METRICS)
         self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._levels = Levels(self.metric, **self._parts)
         self._spec = chain_text(self._parts, "Flat")
         self._slots: Slots | None = None
         self._mapped = False

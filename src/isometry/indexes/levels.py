@@ -65,8 +65,8 @@ class Levels:
     ----------
     metric : {"cosine", "dot", "l2"}
     transform, codec, refine : estimators or None
-        They are cloned, not changed. Without `codec` rows are float32; without `refine` the fine level is the finest of
-        `codec`.
+        They are cloned, not changed. Without `codec` rows are float32. Without `refine` the fine level is the finest of
+        `codec`; behind a `transform`, which loses what no codec brings back, it is ``LVQ(bits=8)`` of the full vectors.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Levels:
         """
         from sklearn.base import clone
 
-        from isometry.codecs import Float32
+        from isometry.codecs import LVQ, Float32
 
         self.dim = x.shape[1]
         norms = check_norms(x, "x")
@@ -121,9 +121,10 @@ class Levels:
             else:
                 transform.fit(full)
             short = transform.transform(full)
-        fitted["codec"] = fitted.get("codec", Float32()).fit(short)
-        if "refine" in fitted:
+            fitted.setdefault("refine", LVQ(bits=8)).fit(full)
+        elif "refine" in fitted:
             fitted["refine"].fit(full)
+        fitted["codec"] = fitted.get("codec", Float32()).fit(short)
         self._fitted, self._stored = fitted, {}
         shift = self._finest().mean_
         self._shift = shift if shift.any() else _EMPTY

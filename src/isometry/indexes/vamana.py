@@ -58,7 +58,7 @@ class Vamana:
     transform : transform, optional
         What shortens vectors before `codec`, e.g. ``LeanVec(160)``; if it has ``transform_query``, for queries too.
     refine : codec, optional
-        How the full vectors that put the hits in order are kept.
+        How the full vectors that put the hits in order are kept; ``LVQ(bits=8)`` by default if there is a transform.
     window : int, default 128
         Beam of the walks that look for neighbours while building; wider is better and slower.
     alpha : float, default 1.2
@@ -122,6 +122,7 @@ class Vamana:
         self.seed = check_range("seed", seed, 0)
         self.threads = None if threads is None else check_range("threads", threads, 1)
         self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._levels = Levels(self.metric, **self._parts)
         numbers = f"{self.degree}" if self.window == _WINDOW else f"{self.degree}x{self.window}"
         self._spec = chain_text(self._parts, f"{self.spec_name}{numbers}")
         self._slots: Slots | None = None

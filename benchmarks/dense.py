@@ -1,9 +1,9 @@
 """How fast is dense search at a given recall, and how do build, bytes, growth, churn and start-up stand?
 
-    python benchmarks/dense.py SECTION --data FOLDER [--vectors FOLDER] [--space minilm|lsa] [--view same|names|static]
+    python benchmarks/dense.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space minilm|lsa] [--view same|names|static]
                                [--n N] [--engines WORD ...] [--specs SPEC ...] [--rounds R] [--out FOLDER]
 
-SECTION is one of
+SECTION is one of these; without any, all of them are measured:
 
     throughput  queries per second at recall@10 .90, .95 and .99, by 1 and 2 threads, one query or 1,000 a call;
                 build seconds with 2 threads; bytes per vector as saved
@@ -690,7 +690,7 @@ def told(section: str) -> Iterator[None]:
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", choices=SECTIONS)
+    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--space", choices=(*SPACES, "synthetic"), default="minilm")
@@ -706,13 +706,16 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="added to the result's name, e.g. -lsa")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     if options.space == "synthetic":
         options.dim = options.dim or 384
-    with told(options.section):
-        result = SECTIONS[options.section](options)
     from rich.console import Console
 
-    Console(width=200).print(result)
+    for section in options.sections or SECTIONS:
+        with told(section):
+            Console(width=200).print(SECTIONS[section](options))
 
 
 if __name__ == "__main__":

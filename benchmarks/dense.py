@@ -1,7 +1,7 @@
 """How fast is dense search at a given recall, and how do build, bytes, growth, churn and start-up stand?
 
-    python benchmarks/dense.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space minilm|lsa] [--view same|names|static]
-                               [--n N] [--engines WORD ...] [--specs SPEC ...] [--rounds R] [--out FOLDER]
+    python benchmarks/dense.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space minilm|lsa]
+                               [--view same|names|static] [--n N] [--engines WORD ...] [--specs SPEC ...] [--rounds R] [--out FOLDER]
 
 SECTION is one of these; without any, all of them are measured:
 
@@ -123,16 +123,16 @@ class Record:
             name=f"dense-{self.section}{self.options.suffix}",
             title=f"Dense search: {self.section}",
             claim=CLAIMS[self.section],
-            environment=Environment.capture(seed=0, command=command(self.options), wall_s=self.elapsed),
+            environment=Environment.capture(seed=0, command=command(self.section, self.options), wall_s=self.elapsed),
         )
         self.options.out.mkdir(parents=True, exist_ok=True)
         result.save(self.options.out / f"{result.name}.json")
         return result
 
 
-def command(options: argparse.Namespace) -> str:
+def command(section: str, options: argparse.Namespace) -> str:
     """Return how to run this again."""
-    parts = ["python benchmarks/dense.py", options.section, "--data FOLDER", f"--space {options.space}"]
+    parts = ["python benchmarks/dense.py", section, "--data FOLDER", f"--space {options.space}"]
     parts += [f"--view {options.view}", f"--n {options.n}", f"--rounds {options.rounds}"]
     for name in ("specs", "engines"):
         if given := getattr(options, name):

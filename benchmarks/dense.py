@@ -1,7 +1,8 @@
 """How fast is dense search at a given recall, and how do build, bytes, growth, churn and start-up stand?
 
     python benchmarks/dense.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space minilm|lsa]
-                               [--view same|names|static] [--n N] [--engines WORD ...] [--specs SPEC ...] [--rounds R] [--out FOLDER]
+                               [--view same|names|static] [--n N] [--engines WORD ...] [--specs SPEC ...]
+                               [--rounds R] [--out FOLDER]
 
 SECTION is one of these; without any, all of them are measured:
 

@@ -12,7 +12,7 @@ from isometry.cli import app
 from isometry.indexes import index_from_spec
 from isometry.indexes.warmup import every_spec, warm_up
 from isometry.kernels import graph
-from isometry.kernels.compiled import cache_folder
+from isometry.kernels.compiled import kernel_folder
 
 SPEC = "LVQ8,Vamana16"
 USE = f"""
@@ -45,7 +45,7 @@ def test_says_where_and_how_long():
     result = isometry(SPEC, "--threads", "1")
     assert result.exit_code == 0, result.stderr
     assert "Ready in" in result.stdout
-    assert str(cache_folder()) in result.stdout.replace("\n", "")
+    assert str(kernel_folder()) in result.stdout.replace("\n", "")
 
 
 def test_afterwards_nothing_is_compiled_any_more(tmp_path):

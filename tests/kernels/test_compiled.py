@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isometry.kernels.compiled import cache_folder
+from isometry.kernels.compiled import kernel_folder
 
 CODE = """
 import sys, numpy as np
@@ -51,37 +51,37 @@ def run(tmp_path, code: str = CODE, **environment: str) -> str:
 
 
 def test_the_folder_can_be_chosen(monkeypatch, tmp_path):
-    monkeypatch.setenv("ISOMETRY_CACHE_DIR", str(tmp_path / "a"))
-    assert cache_folder().parent == tmp_path / "a" / "kernels"
-    monkeypatch.delenv("ISOMETRY_CACHE_DIR")
+    monkeypatch.setenv("ISOMETRY_CACHE", str(tmp_path / "a"))
+    assert kernel_folder().parent == tmp_path / "a" / "kernels"
+    monkeypatch.delenv("ISOMETRY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert cache_folder().parent == tmp_path / "b" / "isometry" / "kernels"
+    assert kernel_folder().parent == tmp_path / "b" / "isometry" / "kernels"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder().parent == Path.home() / ".cache" / "isometry" / "kernels"
+    assert kernel_folder().parent == Path.home() / ".cache" / "isometry" / "kernels"
 
 
 def test_the_second_process_compiles_nothing(tmp_path):
-    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {"ISOMETRY_CACHE": str(tmp_path / "cache")}
     assert run(tmp_path, **environment) == "0 1"
     assert run(tmp_path, **environment) == "1 0"
     assert run(tmp_path, **environment, ISOMETRY_KERNELS="plain") == "0 1"
 
 
 def test_another_processor_is_another_kernel(tmp_path):
-    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache"), "ISOMETRY_KERNELS": "vector"}
+    environment = {"ISOMETRY_CACHE": str(tmp_path / "cache"), "ISOMETRY_KERNELS": "vector"}
     assert run(tmp_path, **environment) == "0 1"
     assert run(tmp_path, **environment, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == "0 1"
 
 
 def test_without_a_folder_every_process_compiles(tmp_path):
     (tmp_path / "file").touch()
-    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "file")}
+    environment = {"ISOMETRY_CACHE": str(tmp_path / "file")}
     assert [run(tmp_path, **environment).split()[0] for _ in range(2)] == ["0", "0"]
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_a_damaged_cache_is_made_again(tmp_path, suffix):
-    environment = {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {"ISOMETRY_CACHE": str(tmp_path / "cache")}
     run(tmp_path, **environment)
     [file] = (tmp_path / "cache").rglob(f"*.{suffix}")
     file.write_bytes(file.read_bytes()[:100])
@@ -94,12 +94,12 @@ def test_a_full_disk_only_costs_the_cache(tmp_path):
         "@compiled", "import numba.core.caching as c\ndef fail(*_): raise OSError(28, 'No space left')\n"
         "c.IndexDataCacheFile.save = fail\n@compiled", 1
     )  # fmt: skip
-    assert run(tmp_path, full, ISOMETRY_CACHE_DIR=str(tmp_path / "cache")) == "0 1"
+    assert run(tmp_path, full, ISOMETRY_CACHE=str(tmp_path / "cache")) == "0 1"
 
 
 def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path):
     """Each compiles for the same types in another order; afterwards all are there, each as what it is."""
-    environment = os.environ | {"ISOMETRY_CACHE_DIR": str(tmp_path / "cache")}
+    environment = os.environ | {"ISOMETRY_CACHE": str(tmp_path / "cache")}
     file = tmp_path / "kernels.py"
     started = []
     for i in range(3):

@@ -27,10 +27,10 @@ def warmup(
     """Compile the search kernels now, so that no first search has to wait for it.
 
     They are compiled once for a machine and a version of isometry, and kept in the folder that is printed.
-    ISOMETRY_CACHE_DIR chooses another one.
+    ISOMETRY_CACHE chooses another one.
     """
     from isometry.indexes.warmup import every_spec, warm_up
-    from isometry.kernels.compiled import cache_folder
+    from isometry.kernels.compiled import kernel_folder
     from isometry.kernels.level import LEVEL
 
     chosen = specs or every_spec()
@@ -40,7 +40,7 @@ def warmup(
     with progress() as report:
         warm_up(chosen, threads=threads, progress=report)
     seconds = time.perf_counter() - start
-    folder = cache_folder()
+    folder = kernel_folder()
     sizes = [file.stat().st_size for file in folder.glob("*.nbc")]
     if as_json:
         print_json({

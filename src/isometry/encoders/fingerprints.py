@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isometry.cache import cache_folder, read_note, write_note
 from isometry.encoders.base import Fingerprint
-from isometry.encoders.cache import cache_folder, read_note, write_note
 from isometry.encoders.weights import combine, read_tensors, tensor_digest
 
 if TYPE_CHECKING:

@@ -181,7 +181,7 @@ def load_vectors(
     MissingExtra
         Packages that encode are not installed.
     """
-    from isometry.encoders.cache import cache_folder
+    from isometry.cache import cache_folder
 
     check_choice("space", space, SPACES)
     check_choice("view", view, VIEWS)

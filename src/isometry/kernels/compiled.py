@@ -1,7 +1,7 @@
 """How kernels are compiled: at their first call, then kept for this machine.
 
 Numba's own cache looks at the file of a function alone, but a kernel is made of several files of this room, and of the
-level it was compiled for. Ours is one folder per state of the whole room, below ``$ISOMETRY_CACHE_DIR``, by default
+level it was compiled for. Ours is one folder per state of the whole room, below ``$ISOMETRY_CACHE``, by default
 ``isometry`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
 """
 
@@ -19,16 +19,15 @@ from typing import Any
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
+from isometry.cache import cache_folder
 from isometry.kernels.level import LEVEL
 
-__all__ = ["cache_folder", "kernel"]
+__all__ = ["kernel", "kernel_folder"]
 
 
-def cache_folder() -> Path:
+def kernel_folder() -> Path:
     """Return the folder that compiled kernels of this state of the sources are kept in."""
-    chosen = os.environ.get("ISOMETRY_CACHE_DIR")
-    home = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isometry"
-    return home / "kernels" / f"{LEVEL}-{_sources()}"
+    return cache_folder() / "kernels" / f"{LEVEL}-{_sources()}"
 
 
 def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
@@ -59,7 +58,7 @@ class _Locator(_CacheLocator):
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
-        return str(cache_folder())
+        return str(kernel_folder())
 
     def get_source_stamp(self) -> str:
         return _sources()

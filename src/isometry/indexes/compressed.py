@@ -57,6 +57,7 @@ class CompressedFlat:
         self._levels = Levels(self.metric, **self._parts)
         self._spec = chain_text(self._parts, "Flat")
         self._slots: Slots | None = None
+        self._used: NDArray[np.int32] | None = None
         self._mapped = False
 
     @property
@@ -108,7 +109,7 @@ class CompressedFlat:
         levels = Levels(self.metric, **self._parts)
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
         levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
-        self._levels, self._mapped = levels, False
+        self._levels, self._mapped, self._used = levels, False, None
         self._slots = Slots(
             np.arange(n, dtype=np.int64) if n else np.full(1, -1, np.int64), np.arange(n, dtype=np.int32)
         )
@@ -193,13 +194,12 @@ class CompressedFlat:
         queries = self._levels.queries(q)
         nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
-        wanted = slots.slot_of if mask is None else slots.slot_of[mask]
-        wanted = np.sort(wanted[wanted >= 0])
+        wanted = self._every_slot() if mask is None else _used(slots.slot_of[mask])
         if not nq or not len(wanted):
             return ranked.empty(nq, k)
         ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
         most = max(effort or _EFFORT, k)
-        self._levels.scan(queries, frozen(wanted), frozen(slots.row_ids), most, threads, ids, scores)
+        self._levels.scan(queries, wanted, frozen(slots.row_ids), most, threads, ids, scores)
         self._levels.finish(queries, scores)
         return ids, scores
 
@@ -230,11 +230,23 @@ class CompressedFlat:
             raise not_built("CompressedFlat index")
         return self._slots
 
+    def _every_slot(self) -> NDArray[np.int32]:
+        """Return the slots that hold a row; found anew after a change."""
+        if self._used is None:
+            self._used = _used(self._built().slot_of)
+        return self._used
+
     def _own(self) -> Slots:
         """Have everything that changes in memory of our own, and return the slots."""
         slots = self._built()
+        self._used = None
         if self._mapped:
             self._slots = slots = slots.copy()
             self._levels.grow(slots.capacity)
             self._mapped = False
         return slots
+
+
+def _used(slots: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the slots that are not -1, in the order of memory."""
+    return frozen(np.sort(slots[slots >= 0]))

@@ -353,7 +353,7 @@ class Vamana:
         scores: NDArray[np.float32],
     ) -> None:
         """Scan the rows that pass where that is less work than a walk past all the others, else walk."""
-        slots = np.flatnonzero(passing).astype(np.int32)
+        slots = frozen(np.flatnonzero(passing).astype(np.int32))
         wider = max(width, min(math.ceil(width * len(self) / len(slots)), _WIDEST))
         if len(slots) <= _SCAN_SHARE * wider * self.degree:
             self._levels.scan(queries, slots, self._prepared().row_ids, width, threads, ids, scores)

@@ -83,7 +83,7 @@ def test_every_layout_is_walked_and_refined():
     assert len(specs) == len(set(specs))
 
 
-@pytest.mark.parametrize("spec", ["Vamanna32", "LVQ8", "LVQ8,Flat"])
+@pytest.mark.parametrize("spec", ["Vamanna32", "LVQ8", "LVQ8,BM25"])
 def test_a_wrong_specification_is_refused_before_anything_is_compiled(spec):
     result = isometry("Vamana32", spec)
     assert result.exit_code == 1

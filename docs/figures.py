@@ -47,7 +47,7 @@ def table_of(name: str, wanted: str) -> str:
         return tuple(figure for figure in figures if not measures or figure.measure in measures)
 
     if measures[:1] == ["across"]:
-        table = across(result, measures[1])
+        table = across(result, wanted.strip().removeprefix("across").strip())
     elif measures[:1] == ["beside"]:
         data, *columns = (part.strip() for part in wanted.strip().removeprefix("beside").split("|"))
         table = beside(result, data, columns)
@@ -64,7 +64,9 @@ def across(result: Result, measure: str) -> str:
     for note, figures in (("", result.figures), (" (baseline)", result.baselines)):
         for figure in figures:
             if figure.measure == measure and figure.value is not None:
-                methods.setdefault(figure.method + note, {})[figure.data] = f"{figure.value:.3f}"
+                methods.setdefault(figure.method + note, {})[figure.data] = (
+                    f"{figure.value:,.0f}" if figure.value >= 100 else f"{figure.value:.3f}"
+                )
     sets = list(dict.fromkeys(data for row in methods.values() for data in row))
     lines = [f"| {measure} | {' | '.join(sets)} |", f"| --- |{' ---: |' * len(sets)}"]
     lines += [f"| {method} | {' | '.join(row.get(data, '') for data in sets)} |" for method, row in methods.items()]

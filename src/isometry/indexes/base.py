@@ -13,11 +13,28 @@ from isometry.errors import InvalidInput, check_range
 if TYPE_CHECKING:
     from isometry.storage import Folder
 
-__all__ = ["METRICS", "Index", "Metric", "Mutable", "check_allowed", "check_row_ids", "check_search", "not_built"]
+__all__ = [
+    "LARGEST_NORM",
+    "METRICS",
+    "SMALLEST_NORM",
+    "Index",
+    "Metric",
+    "Mutable",
+    "check_allowed",
+    "check_lengths",
+    "check_row_ids",
+    "check_search",
+    "not_built",
+]
 
 Metric = Literal["cosine", "dot", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 """``cosine`` and ``dot`` are themselves; ``l2`` is minus the squared distance. Higher is better for all three."""
+
+LARGEST_NORM = 2.0**62
+"""Up to this norm no product, square or distance can overflow float32."""
+SMALLEST_NORM = float(np.finfo(np.float32).tiny)
+"""Vectors shorter than this count as zero under cosine: the inverse of their norm overflows float32."""
 
 Data = TypeVar("Data", contravariant=True)
 
@@ -104,6 +121,16 @@ def check_allowed(allowed: Any, n_rows: int) -> NDArray[np.bool_] | None:
             f"allowed is {mask.dtype} of shape {mask.shape}; expected one boolean per row ever added, shape ({n_rows},)"
         )
     return mask
+
+
+def check_lengths(norms: NDArray[np.floating], name: str) -> None:
+    """Raise `InvalidInput` when a vector of `name` has a norm that is too large to compute with."""
+    if norms.max(initial=0.0) > LARGEST_NORM:
+        row = int(norms.argmax())
+        raise InvalidInput(
+            f"{name} row {row} has norm {norms[row]:.3g}; at most {LARGEST_NORM:.3g} can be squared in float32: "
+            "scale the vectors down"
+        )
 
 
 def check_row_ids(ids: Any, n_rows: int) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry import ranked
-from isometry.errors import check_choice
-from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search
+from isometry.indexes.levelled import Levelled
 from isometry.indexes.levels import Levels, frozen
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import chain_text
@@ -22,7 +22,7 @@ __all__ = ["CompressedFlat"]
 _EFFORT = 100
 
 
-class CompressedFlat:
+class CompressedFlat(Levelled):
     """Nearest neighbours by scanning all vectors in a compressed form: ``"LVQ8,Flat"``, ``"LVQ4,Flat -> Float16"``.
 
     Parameters
@@ -52,42 +52,9 @@ class CompressedFlat:
     kind_version: ClassVar[int] = 1
 
     def __init__(self, *, metric: str = "cosine", transform: Any = None, codec: Any = None, refine: Any = None) -> None:
-        self.metric = check_choice("metric", metric, METRICS)
-        self._parts = {"transform": transform, "codec": codec, "refine": refine}
-        self._levels = Levels(self.metric, **self._parts)
+        super().__init__(metric, transform, codec, refine)
         self._spec = chain_text(self._parts, "Flat")
-        self._slots: Slots | None = None
         self._used: NDArray[np.int32] | None = None
-        self._mapped = False
-
-    @property
-    def spec(self) -> str:
-        """The index in words, e.g. ``"LVQ8,Flat"``."""
-        return self._spec
-
-    @property
-    def dim(self) -> int:
-        """Number of dimensions of a vector."""
-        self._built()
-        return self._levels.dim
-
-    @property
-    def n_rows(self) -> int:
-        """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
-        return 0 if self._slots is None else len(self._slots.slot_of)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that searches read: vectors on both levels, and ids."""
-        slots = self._built()
-        return self._levels.nbytes + slots.row_ids.nbytes + slots.slot_of.nbytes
-
-    def __len__(self) -> int:
-        return 0 if self._slots is None else len(self._slots)
-
-    def __repr__(self) -> str:
-        size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
-        return f"CompressedFlat({self.spec!r}, metric={self.metric!r}): {size}"
 
     def build(self, x: Any, *, queries: Any = None) -> Self:
         """Index the rows of `x`, forgetting what was there.
@@ -224,11 +191,6 @@ class CompressedFlat:
         index._levels = Levels.from_folder(folder, metric, index._slots.capacity)
         index._mapped = True
         return index
-
-    def _built(self) -> Slots:
-        if self._slots is None:
-            raise not_built("CompressedFlat index")
-        return self._slots
 
     def _every_slot(self) -> NDArray[np.int32]:
         """Return the slots that hold a row; found anew after a change."""

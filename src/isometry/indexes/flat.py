@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry import ranked
-from isometry.errors import InvalidInput, check_choice
-from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.errors import check_choice
+from isometry.indexes.base import (
+    LARGEST_NORM,
+    METRICS,
+    SMALLEST_NORM,
+    check_allowed,
+    check_lengths,
+    check_row_ids,
+    check_search,
+    not_built,
+)
 from isometry.indexes.compressed import CompressedFlat
 from isometry.indexes.rows import Rows
 from isometry.indexes.scan import Contenders, block_rows, products
@@ -24,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Flat"]
 
-_LARGEST_NORM = 2.0**62
-"""Up to this norm no product, square or distance can overflow float32."""
-_SMALLEST_NORM = float(np.finfo(np.float32).tiny)
-"""Vectors shorter than this count as zero under cosine: the inverse of their norm overflows float32."""
 _GATHER_COST = 3.5
 """What copying a row first adds to a scan, in units of reading it in place."""
 _QUERIES = 256
@@ -231,7 +236,7 @@ class Flat:
         index = cls(metric=metric)
         index._largest_norm = float(folder.parameter("largest_norm", (int, float)))
         vectors = folder.array("vectors", np.float32, (None, None))
-        if vectors.shape[1] == 0 or not 0 <= index._largest_norm <= _LARGEST_NORM:
+        if vectors.shape[1] == 0 or not 0 <= index._largest_norm <= LARGEST_NORM:
             raise folder.damaged(f"vectors have shape {vectors.shape} and norms up to {index._largest_norm}")
         index._rows = Rows(vectors)
         index._terms = Rows(folder.array("terms", np.float32, (len(vectors) if metric != "dot" else 0,)))
@@ -269,7 +274,7 @@ class Flat:
         if self.metric == "cosine":
             return np.full(len(query_norms), relative)
         reach = query_norms + self._largest_norm if self.metric == "l2" else query_norms
-        return relative * (self._largest_norm * reach + _SMALLEST_NORM)
+        return relative * (self._largest_norm * reach + SMALLEST_NORM)
 
     def _search_block(
         self, queries: NDArray[np.float32], k: int, passing: NDArray[np.bool_] | None, count: int, threads: int | None
@@ -354,15 +359,10 @@ def _norms(x: NDArray[np.float32], name: str) -> NDArray[np.float64]:
     for start in range(0, len(x), step):
         block = x[start : start + step].astype(np.float64)
         norms[start : start + step] = np.sqrt(np.vecdot(block, block))
-    if norms.max(initial=0.0) > _LARGEST_NORM:
-        row = int(norms.argmax())
-        raise InvalidInput(
-            f"{name} row {row} has norm {norms[row]:.3g}; at most {_LARGEST_NORM:.3g} can be squared in float32: "
-            "scale the vectors down"
-        )
+    check_lengths(norms, name)
     return norms
 
 
 def _inverse(norms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 / norms, and 0 for a zero vector."""
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms >= _SMALLEST_NORM)
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)

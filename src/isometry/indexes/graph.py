@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isometry.indexes.levels import frozen
 from isometry.indexes.parts import run_parts
 from isometry.kernels import graph as kernels
-from isometry.kernels.rows import padded, values_of
+from isometry.kernels.rows import padded_copy, values_of
 from isometry.kernels.scan import best
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _ROOM = 1.5
 _BATCH = 0.02
 _PART = 64
 
-T = TypeVar("T")
 Slots = NDArray[np.int32]
 Progress = Callable[[int, int | None, str], None]
 
@@ -108,8 +107,7 @@ class Linker:
             ),
             len(order), 16 * _PART, self._threads,
         )  # fmt: skip
-        trimmed: Slots = padded((len(graph), self._degree), np.int32)
-        trimmed[...] = graph[:, : self._degree]
+        trimmed: Slots = padded_copy(graph[:, : self._degree])
         self.connect(trimmed, entries, order)
         return trimmed
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import InvalidInput
+from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.kernels import rows as layouts
 from isometry.kernels.rows import ByteRows, NibbleRows, Rows, grown
 from isometry.vectors import as_dense
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Levels", "Queries", "frozen"]
 
 ROLES = ("transform", "codec", "refine")
-_LARGEST_NORM = 2.0**62
 _SURE_NORM = 2.0**-50
-_SMALLEST_NORM = float(np.finfo(np.float32).tiny)
 _SPARE_BYTES = 64
 _PIECE = 4096
 _QUERIES = 32
@@ -32,7 +31,6 @@ _LAYOUTS: dict[str, type[Any]] = {
 _FIRST_LEVEL = {layout: NibbleRows if bits == 4 else ByteRows for (bits, _), layout in layouts.TWO_LEVELS.items()}
 _EMPTY = np.empty(0, np.float32)
 
-R = TypeVar("R", bound=tuple[Any, ...])
 Floats = NDArray[np.float32]
 State = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -190,7 +188,7 @@ class Levels:
         if type(q) is np.ndarray and q.dtype == np.float32 and q.ndim == 2 and q.flags.carray:
             with np.errstate(all="ignore"):
                 norms = np.sqrt(np.vecdot(q, q))
-            if q.shape[1] == self.dim and len(q) and norms.min() > _SURE_NORM and norms.max() <= _LARGEST_NORM:
+            if q.shape[1] == self.dim and len(q) and norms.min() > _SURE_NORM and norms.max() <= LARGEST_NORM:
                 return q, norms
         x = as_dense(q, dim=self.dim, name="q")
         if not x.flags.writeable:
@@ -329,7 +327,7 @@ class Levels:
             return x - self._centre if len(self._centre) else x
         if self.metric == "dot":
             return x
-        inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= _SMALLEST_NORM)
+        inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)
         return x * inverse[:, None]
 
     def _coded(self, full: Floats, short: Floats) -> tuple[Rows, Rows, Floats]:
@@ -382,15 +380,10 @@ def check_norms(x: Floats, name: str) -> Floats:
     """Return the norm of each row, or raise `InvalidInput` for one that is too large to compute with."""
     with np.errstate(over="ignore"):
         norms = np.sqrt(np.vecdot(x, x))
-    if norms.min(initial=1.0) < _SURE_NORM or norms.max(initial=0.0) > _LARGEST_NORM:
-        extreme = (norms < _SURE_NORM) | (norms > _LARGEST_NORM)  # their squares may have left float32
+    if norms.min(initial=1.0) < _SURE_NORM or norms.max(initial=0.0) > LARGEST_NORM:
+        extreme = (norms < _SURE_NORM) | (norms > LARGEST_NORM)  # their squares may have left float32
         norms[extreme] = np.linalg.norm(x[extreme].astype(np.float64), axis=1)
-    if norms.max(initial=0.0) > _LARGEST_NORM:
-        row = int(norms.argmax())
-        raise InvalidInput(
-            f"{name} row {row} has norm {norms[row]:.3g}; at most {_LARGEST_NORM:.3g} can be squared in float32: "
-            "scale the vectors down"
-        )
+    check_lengths(norms, name)
     return norms
 
 

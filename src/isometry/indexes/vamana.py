@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry import ranked
-from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
-from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search, not_built
+from isometry.errors import InvalidInput, TooLarge, check_range
+from isometry.indexes.base import check_allowed, check_row_ids, check_search
+from isometry.indexes.levelled import Levelled
 from isometry.indexes.levels import ROLES, Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
 from isometry.indexes.parts import run_parts
@@ -38,7 +39,7 @@ _WIDEST = 4096
 _SCAN_SHARE = 0.5
 
 
-class Vamana:
+class Vamana(Levelled):
     r"""Approximate nearest neighbours by a best-first walk through a proximity graph.
 
     Every vector is linked to at most `degree` others, chosen so that from anywhere a walk that always goes on from the
@@ -113,7 +114,7 @@ class Vamana:
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
-        self.metric = check_choice("metric", metric, METRICS)
+        super().__init__(metric, transform, codec, refine)
         self.degree = check_range("degree", degree, 2, 1024)
         self.window = check_range("window", window, 4, 4096)
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 1 <= alpha <= 4:
@@ -121,45 +122,14 @@ class Vamana:
         self.alpha = float(alpha)
         self.seed = check_range("seed", seed, 0)
         self.threads = None if threads is None else check_range("threads", threads, 1)
-        self._parts = {"transform": transform, "codec": codec, "refine": refine}
-        self._levels = Levels(self.metric, **self._parts)
         numbers = f"{self.degree}" if self.window == _WINDOW else f"{self.degree}x{self.window}"
         self._spec = chain_text(self._parts, f"{self.spec_name}{numbers}")
-        self._slots: Slots | None = None
         self._ready: _Ready | None = None
-        self._mapped = False
-
-    # -- what it is ----------------------------------------------------------------------------------------------------
-
-    @property
-    def spec(self) -> str:
-        """The index in words, e.g. ``"LeanVec160,LVQ4,Vamana32 -> LVQ8"``."""
-        return self._spec
-
-    @property
-    def dim(self) -> int:
-        """Number of dimensions of a vector."""
-        self._built()
-        return self._levels.dim
-
-    @property
-    def n_rows(self) -> int:
-        """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
-        return 0 if self._slots is None else len(self._slots.slot_of)
 
     @property
     def nbytes(self) -> int:
         """Bytes that searches read: vectors on both levels, graph and ids."""
-        slots = self._built()
-        others = (self._graph, slots.row_ids, slots.slot_of, self._twins.following)
-        return self._levels.nbytes + sum(array.nbytes for array in others)
-
-    def __len__(self) -> int:
-        return 0 if self._slots is None else len(self._slots)
-
-    def __repr__(self) -> str:
-        size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
-        return f"Vamana({self.spec!r}, metric={self.metric!r}): {size}"
+        return super().nbytes + self._graph.nbytes + self._twins.following.nbytes
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -397,8 +367,7 @@ class Vamana:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
         slots = self._built()
-        used = slots.capacity
-        parameters, arrays = self._levels.state(used)
+        parameters, arrays = self._levels.state(slots.capacity)
         parameters |= {
             "metric": self.metric, "degree": self.degree, "window": self.window, "alpha": self.alpha,
             "seed": self.seed, "spec": self.spec,
@@ -430,11 +399,6 @@ class Vamana:
         return index
 
     # -- within --------------------------------------------------------------------------------------------------------
-
-    def _built(self) -> Slots:
-        if self._slots is None:
-            raise not_built("Vamana index")
-        return self._slots
 
     def _prepared(self) -> _Ready:
         """Return what every search needs, made by the first one after a change."""

@@ -1,0 +1,60 @@
+"""What all indexes over two levels of vectors share: how they are named, and how large they are."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from isometry.errors import check_choice
+from isometry.indexes.base import METRICS, not_built
+from isometry.indexes.levels import Levels
+from isometry.indexes.slots import Slots
+
+__all__ = ["Levelled"]
+
+
+class Levelled:
+    """Base of an index that keeps its vectors as `Levels`, in `Slots`; its parts are cloned, not changed."""
+
+    kind: ClassVar[str]
+    _spec: str
+
+    def __init__(self, metric: str, transform: Any, codec: Any, refine: Any) -> None:
+        self.metric = check_choice("metric", metric, METRICS)
+        self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._levels = Levels(self.metric, **self._parts)
+        self._slots: Slots | None = None
+        self._mapped = False
+
+    @property
+    def spec(self) -> str:
+        """The index in words, e.g. ``"LeanVec160,LVQ4,Vamana32 -> LVQ8"`` or ``"LVQ8,Flat"``."""
+        return self._spec
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
+        self._built()
+        return self._levels.dim
+
+    @property
+    def n_rows(self) -> int:
+        """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
+        return 0 if self._slots is None else len(self._slots.slot_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that searches read."""
+        slots = self._built()
+        return self._levels.nbytes + slots.row_ids.nbytes + slots.slot_of.nbytes
+
+    def __len__(self) -> int:
+        return 0 if self._slots is None else len(self._slots)
+
+    def __repr__(self) -> str:
+        size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
+        return f"{self.kind}({self.spec!r}, metric={self.metric!r}): {size}"
+
+    def _built(self) -> Slots:
+        if self._slots is None:
+            raise not_built(f"{self.kind} index")
+        return self._slots

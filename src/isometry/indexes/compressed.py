@@ -13,7 +13,7 @@ from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_s
 from isometry.indexes.levelled import Levelled
 from isometry.indexes.levels import Levels, frozen
 from isometry.indexes.slots import Slots
-from isometry.indexes.spec import chain_text
+from isometry.indexes.spec import PartSpec, chain_text
 from isometry.storage import Folder, write_folder
 from isometry.vectors import as_dense
 
@@ -53,7 +53,7 @@ class CompressedFlat(Levelled):
 
     def __init__(self, *, metric: str = "cosine", transform: Any = None, codec: Any = None, refine: Any = None) -> None:
         super().__init__(metric, transform, codec, refine)
-        self._spec = chain_text(self._parts, "Flat")
+        self._spec = chain_text(self._parts, PartSpec("Flat"))
         self._used: NDArray[np.int32] | None = None
 
     def build(self, x: Any, *, queries: Any = None) -> Self:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from isometry.errors import SpecError, did_you_mean
 
-__all__ = ["Part", "PartSpec", "Spec", "chain_text", "index_from_spec", "parse_spec", "part_text", "parts"]
+__all__ = ["Part", "PartSpec", "Spec", "chain_text", "index_from_spec", "parse_spec", "parts"]
 
 Role = Literal["transform", "codec", "index"]
 _ROOMS: tuple[tuple[Role, str], ...] = (
@@ -259,20 +259,15 @@ class _Parser:
         return SpecError(f"spec {self._text!r:.120}, character {place + 1}: {problem}")
 
 
-def part_text(part: Any) -> str:
-    """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``"LVQ8"``."""
-    steps = [step for _, step in part.steps] if hasattr(part, "steps") else [part]
-    return ",".join(str(_part_of(step)) for step in steps)
-
-
-def chain_text(parts: Mapping[str, Any], index: str) -> str:
+def chain_text(parts: Mapping[str, Any], index: PartSpec) -> str:
     """Return the specification of an index with a ``transform``, ``codec`` and ``refine``; each may be None."""
-    before = [part_text(parts[role]) for role in ("transform", "codec") if parts[role] is not None]
-    after = "" if parts["refine"] is None else f" -> {part_text(parts['refine'])}"
-    return ",".join([*before, index]) + after
+    named = {role: _part_of(part) for role, part in parts.items() if part is not None}
+    transforms = (named["transform"],) if "transform" in named else ()
+    return str(Spec(index, transforms, named.get("codec"), named.get("refine")))
 
 
 def _part_of(part: Any) -> PartSpec:
+    """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``LVQ8``."""
     usual = type(part)()
     fields = list(getattr(part, "spec_fields", ()))
     while (

@@ -17,7 +17,7 @@ from isometry.indexes.levels import ROLES, Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
 from isometry.indexes.parts import run_parts
 from isometry.indexes.slots import Slots
-from isometry.indexes.spec import chain_text
+from isometry.indexes.spec import PartSpec, chain_text
 from isometry.indexes.twins import Twins
 from isometry.kernels.rows import grown
 from isometry.storage import Folder, write_folder
@@ -122,8 +122,8 @@ class Vamana(Levelled):
         self.alpha = float(alpha)
         self.seed = check_range("seed", seed, 0)
         self.threads = None if threads is None else check_range("threads", threads, 1)
-        numbers = f"{self.degree}" if self.window == _WINDOW else f"{self.degree}x{self.window}"
-        self._spec = chain_text(self._parts, f"{self.spec_name}{numbers}")
+        numbers = (self.degree,) if self.window == _WINDOW else (self.degree, self.window)
+        self._spec = chain_text(self._parts, PartSpec(self.spec_name, numbers))
         self._ready: _Ready | None = None
 
     @property

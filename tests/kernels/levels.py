@@ -14,7 +14,20 @@ from isometry.codecs import LVQ, Binary, Float8
 from isometry.kernels import reference, simd
 from isometry.kernels.compiled import kernel
 from isometry.kernels.level import LEVEL
-from isometry.kernels.rows import BFloat16Rows, Float16Rows, Float32Rows, padded_copy, values_of
+from isometry.kernels.rows import (
+    BFloat16Rows,
+    Float4Rows,
+    Float16Rows,
+    Float32Rows,
+    PlaneRows,
+    SignedByteRows,
+    SignedNibbleRows,
+    TableRows,
+    pack_nibbles,
+    pack_planes,
+    padded_copy,
+    values_of,
+)
 from isometry.kernels.score import QUERY_SPARE, decode, prepare, score, score_fine, touch
 
 DIMS = (1, 7, 16, 17, 100, 127, 128, 129, 160, 384, 1000)
@@ -107,18 +120,30 @@ def layouts(d, seed):
     for bits, residual_bits in LVQS:
         lvq = LVQ(bits, residual_bits).fit(x)
         yield lvq.fine_rows(lvq.transform(x))
+    rng = np.random.default_rng(seed)
+    constants = padded_copy(rng.standard_normal((9, 2)).astype(np.float32))
+    for bits in (1, 2, 3, 5, 8):
+        yield PlaneRows(padded_copy(pack_planes(rng.integers(2**bits, size=(9, d)).astype(np.uint8), bits)), constants)
+    nibbles = pack_nibbles(rng.integers(16, size=(9, d)).astype(np.uint8))
+    yield SignedNibbleRows(padded_copy(nibbles))
+    yield Float4Rows(padded_copy(nibbles), padded_copy(constants[:, :1]))
+    whole = np.pad(rng.integers(256, size=(9, d)).astype(np.uint8), ((0, 0), (0, -d % 16)))
+    yield SignedByteRows(padded_copy(whole))
+    if d in (7, 16, 100):
+        yield TableRows(padded_copy(rng.integers(256, size=(9, d)).astype(np.uint8)))
 
 
 def compare_layouts(d, seed):
     """Yield (name, seen, expected) of every layout for a query of d values, for a zero query and for a tiny one."""
     for scale in (1.0, 0.0, 1e-30):
-        query = (np.random.default_rng(seed + 1).standard_normal(d) * scale).astype(np.float32)
         for rows in layouts(d, seed):
+            width = 256 * d if isinstance(rows, TableRows) else d
+            query = (np.random.default_rng(seed + 1).standard_normal(width) * scale).astype(np.float32)
             n = len(rows[0])
             quick, fine = np.empty(n, np.float32), np.empty(n, np.float32)
-            decoded = np.empty((n, d), np.float32)
+            decoded = np.empty((n, width), np.float32)
             products(rows, query, QUERY_SPARE, quick, fine, decoded)
-            values = values_of(rows, d)
+            values = values_of(rows, width)
             # Sums of codes cancel against their lowest value, so the error goes with the largest term.
             size = 1e-5 * float(np.abs(values).max() * np.abs(query).sum()) + 1e-37
             name = f"{type(rows).__name__} {d} {scale}"

@@ -18,11 +18,13 @@ __all__ = ["Codec", "CodecBase"]
 
 @runtime_checkable
 class Codec(Protocol):
-    """Turns vectors into bytes that kernels score without decoding: a scikit-learn transformer with three more members.
+    """Turns vectors into bytes that kernels score without decoding: a scikit-learn transformer with some more members.
 
-    `inverse_transform` of a row is ``mean_`` plus what `fine_rows` holds of it.
+    The product of a query with ``inverse_transform`` of a row is that with ``mean_``, plus that of what `queries` makes
+    of the query with what `fine_rows` holds of the row.
     """
 
+    maps_queries: ClassVar[bool]
     mean_: NDArray[np.float32]
     nbytes_per_vector_: int
 
@@ -35,6 +37,9 @@ class Codec(Protocol):
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
         """Return vectors (n, d) near those that were encoded."""
 
+    def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return queries (nq, d) as rows are multiplied with: the same, unless ``maps_queries``."""
+
     def rows(self, codes: NDArray[np.uint8]) -> Rows:
         """Return the coarsest level, which a walk through a graph reads."""
 
@@ -43,9 +48,13 @@ class Codec(Protocol):
 
 
 class CodecBase(TransformerMixin, BaseEstimator):
-    """Border checks and decoding; a codec adds `fit`, `_encode` and `fine_rows`, and `rows` when it has two levels."""
+    """Border checks and decoding; a codec adds `fit`, `_encode` and `fine_rows`, and `rows` when it has two levels.
+
+    One whose rows hold something else than values adds `queries` and `_decode`, and says so by ``maps_queries``.
+    """
 
     spec_fields: ClassVar[tuple[str, ...]] = ()
+    maps_queries: ClassVar[bool] = False
 
     mean_: NDArray[np.float32]
     n_features_in_: int
@@ -74,7 +83,11 @@ class CodecBase(TransformerMixin, BaseEstimator):
         InvalidInput
             Not (n, nbytes_per_vector_) bytes.
         """
-        return values_of(self.fine_rows(X), self.n_features_in_) + self.mean_
+        return self._decode(values_of(self.fine_rows(X), self.n_features_in_)) + self.mean_
+
+    def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return queries (nq, d) as rows are multiplied with, (nq, d'): the same, unless ``maps_queries``."""
+        return q
 
     def rows(self, codes: NDArray[np.uint8]) -> Rows:
         """Return the coarsest level of codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
@@ -86,6 +99,10 @@ class CodecBase(TransformerMixin, BaseEstimator):
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
         raise NotImplementedError
+
+    def _decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what rows hold (n, d') as vectors (n, d) less their mean: the reverse of what `queries` does."""
+        return values
 
     def _checked_codes(self, codes: Any) -> NDArray[np.uint8]:
         check_is_fitted(self)

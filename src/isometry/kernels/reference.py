@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.kernels.rows import BitRows, ByteRows, NibbleRows, Rows, codes_of, values_of
+from isometry.kernels.rows import (
+    BitRows,
+    ByteRows,
+    NibbleRows,
+    PlaneRows,
+    Rows,
+    SignedByteRows,
+    SignedNibbleRows,
+    values_of,
+)
 
 __all__ = ["prune", "quantise", "score", "score_fine", "walk"]
 
@@ -23,14 +32,10 @@ def quantise(query: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
 
 def score(rows: Rows, query: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the products of a query (d,) with all rows, codes of one level times the query as bytes."""
-    if not isinstance(rows, BitRows | ByteRows | NibbleRows):
+    if not isinstance(rows, BitRows | ByteRows | NibbleRows | PlaneRows | SignedByteRows | SignedNibbleRows):
         return score_fine(rows, query)
     codes, scale = quantise(query)
-    bits = {BitRows: 1, NibbleRows: 4, ByteRows: 8}[type(rows)]
-    stored = codes_of(rows.codes, bits, len(query))
-    whole = stored.astype(np.int64) @ codes.astype(np.int64)
-    step, low = rows.constants.astype(np.float64).T
-    return step * float(scale) * whole + low * query.sum(dtype=np.float64)
+    return score_fine(rows, codes.astype(np.float32)) * float(scale)
 
 
 def score_fine(rows: Rows, query: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -15,12 +15,20 @@ layout                arrays                                      value of dimen
 `ByteRows`            codes (n, s) uint8, constants (n, 2)        step * code + low, with step, low = constants
 `NibbleRows`          the same with 4-bit codes, two in a byte    the same
 `ByteNibbleRows` ...  codes, residuals, constants                 the same + step / levels * residual - step / 2
+`PlaneRows`           codes (n, s) uint8, constants (n, 2)        step * code + low, codes of 1 to 8 bits
+`SignedByteRows`      codes (n, s) uint8                          code - 128
+`SignedNibbleRows`    the same with 4-bit codes, two in a byte    code - 8
+`Float4Rows`          codes (n, s) uint8, scales (n, 1)           scale * the float of 4 bits
+`TableRows`           codes (n, m) uint8, d = 256 m               1 where j = 256 i + code i for an i, else 0
 ====================  ==========================================  =================================================
 
 Bits: dimension 8 b + i is bit i of byte b; s is a multiple of 8. Bytes: s is d rounded up to 16. Nibbles: dimensions
 are taken in blocks of 128, which fill 64 bytes: byte i of a block holds dimension i in its low half and dimension
 64 + i in its high half. A last block of r < 128 dimensions fills t = 16 ceil(r / 32) bytes: dimension i low, dimension
-t + i high. What pads a row is code 0.
+t + i high. What pads a row is code 0. Planes: codes of B bits are B rows of bits one after another, the highest bits
+first. Floats of 4 bits (e2m1) are 0, .5, 1, 1.5, 2, 3, 4 and 6, and from code 8 on the same below zero.
+
+The query of `TableRows` is a table: 256 numbers for each byte of a row, of which it adds one.
 """
 
 from __future__ import annotations
@@ -40,6 +48,7 @@ __all__ = [
     "ByteByteRows",
     "ByteNibbleRows",
     "ByteRows",
+    "Float4Rows",
     "Float8E4M3Rows",
     "Float8E5M2Rows",
     "Float16Rows",
@@ -47,16 +56,22 @@ __all__ = [
     "NibbleByteRows",
     "NibbleNibbleRows",
     "NibbleRows",
+    "PlaneRows",
     "Rows",
+    "SignedByteRows",
+    "SignedNibbleRows",
+    "TableRows",
     "TwoLevelRows",
     "code_bytes",
     "codes_of",
     "grown",
     "pack_nibbles",
+    "pack_planes",
     "padded",
     "padded_copy",
     "shapes",
     "unpack_nibbles",
+    "unpack_planes",
     "values_of",
 ]
 
@@ -149,6 +164,38 @@ class ByteByteRows(NamedTuple):
     constants: NDArray[np.float32]
 
 
+class PlaneRows(NamedTuple):
+    """Codes of 1 to 8 bits, each bit in a plane of its own; (step, low) per row."""
+
+    codes: NDArray[np.uint8]
+    constants: NDArray[np.float32]
+
+
+class SignedByteRows(NamedTuple):
+    """One byte per dimension about 128, and nothing per row."""
+
+    codes: NDArray[np.uint8]
+
+
+class SignedNibbleRows(NamedTuple):
+    """Half a byte per dimension about 8, and nothing per row."""
+
+    codes: NDArray[np.uint8]
+
+
+class Float4Rows(NamedTuple):
+    """Floats of 4 bits, 2 of them exponent and 1 fraction; a scale per row."""
+
+    codes: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+
+
+class TableRows(NamedTuple):
+    """Bytes that each choose one of 256 numbers of a query."""
+
+    codes: NDArray[np.uint8]
+
+
 Rows: TypeAlias = (
     Float32Rows
     | Float16Rows
@@ -162,6 +209,11 @@ Rows: TypeAlias = (
     | NibbleByteRows
     | ByteNibbleRows
     | ByteByteRows
+    | PlaneRows
+    | SignedByteRows
+    | SignedNibbleRows
+    | Float4Rows
+    | TableRows
 )
 TwoLevelRows: TypeAlias = NibbleNibbleRows | NibbleByteRows | ByteNibbleRows | ByteByteRows
 TWO_LEVELS: dict[tuple[int, int], type[TwoLevelRows]] = {
@@ -175,7 +227,11 @@ _BITS: dict[type, tuple[int, int]] = {ByteRows: (8, 0), NibbleRows: (4, 0), BitR
     layout: bits for bits, layout in TWO_LEVELS.items()
 }
 
+_SIGNED_BITS: dict[type, int] = {SignedByteRows: 8, SignedNibbleRows: 4}
 _FRACTION_BITS: dict[type, int] = {Float8E4M3Rows: 3, Float8E5M2Rows: 2}
+_FLOAT4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+_FLOAT4 = np.concatenate([_FLOAT4, -_FLOAT4])
+_TABLE = 256
 
 
 def padded(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -213,15 +269,23 @@ def code_bytes(d: int, bits: int) -> int:
     return 16 * -(-d // 16) if bits == 8 else 0
 
 
-def shapes(layout: type[Any], d: int) -> list[tuple[int, Any]]:
-    """Return (values in a row, dtype) of each array of a layout for d dimensions."""
+def shapes(layout: type[Any], d: int) -> list[tuple[int | None, Any]]:
+    """Return (values in a row, dtype) of each array of a layout for d dimensions; None: `planes` of any number."""
     if layout is Float32Rows:
         return [(d, np.float32)]
     if layout in (Float16Rows, BFloat16Rows):
         return [(d, np.uint16)]
     if layout in _FRACTION_BITS:
         return [(d, np.uint8), (1, np.float32)]
-    levels = [(code_bytes(d, bits), np.uint8) for bits in _BITS[layout] if bits]
+    if layout in _SIGNED_BITS:
+        return [(code_bytes(d, _SIGNED_BITS[layout]), np.uint8)]
+    if layout is Float4Rows:
+        return [(code_bytes(d, 4), np.uint8), (1, np.float32)]
+    if layout is PlaneRows:
+        return [(None, np.uint8), (2, np.float32)]
+    if layout is TableRows:
+        return [(d // _TABLE, np.uint8)]
+    levels: list[tuple[int | None, Any]] = [(code_bytes(d, bits), np.uint8) for bits in _BITS[layout] if bits]
     return [*levels, (2, np.float32)]
 
 
@@ -244,6 +308,24 @@ def unpack_nibbles(packed: NDArray[np.uint8], d: int) -> NDArray[np.uint8]:
     return codes
 
 
+def pack_planes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Return codes (n, d) of `bits` bits as (n, s) bytes in the layout of planes."""
+    n, d = codes.shape
+    packed = np.zeros((n, bits, code_bytes(d, 1)), np.uint8)
+    for plane in range(bits):
+        row = np.packbits(codes >> (bits - 1 - plane) & 1, axis=1, bitorder="little")
+        packed[:, plane, : row.shape[1]] = row
+    return packed.reshape(n, -1)
+
+
+def unpack_planes(packed: NDArray[np.uint8], d: int) -> NDArray[np.uint8]:
+    """Return the codes (n, d) that `pack_planes` packed."""
+    codes = np.zeros((len(packed), d), np.uint8)
+    for plane in np.split(packed, packed.shape[1] // code_bytes(d, 1), axis=1):
+        codes = (codes << 1).astype(np.uint8) | np.unpackbits(plane, axis=1, count=d, bitorder="little")
+    return codes
+
+
 def codes_of(stored: NDArray[np.uint8], bits: int, d: int) -> NDArray[np.uint8]:
     """Return the codes (n, d) that rows of 1-bit, 4-bit or 8-bit codes hold."""
     if bits == 1:
@@ -261,6 +343,17 @@ def values_of(rows: Rows, d: int) -> NDArray[np.float32]:
         return (rows.values.astype(np.uint32) << 16).view(np.float32)
     if isinstance(rows, Float8E4M3Rows | Float8E5M2Rows):
         return rows.scales * _float8_values(rows.values, _FRACTION_BITS[type(rows)])
+    if isinstance(rows, SignedByteRows | SignedNibbleRows):
+        bits = _SIGNED_BITS[type(rows)]
+        return codes_of(rows.codes, bits, d).astype(np.float32) - np.float32(2 ** (bits - 1))
+    if isinstance(rows, Float4Rows):
+        return rows.scales * _FLOAT4[unpack_nibbles(rows.codes, d)]
+    if isinstance(rows, PlaneRows):
+        return rows.constants[:, :1] * unpack_planes(rows.codes, d) + rows.constants[:, 1:]
+    if isinstance(rows, TableRows):
+        chosen = np.zeros((*rows.codes.shape, _TABLE), np.float32)
+        np.put_along_axis(chosen, rows.codes[:, :, None].astype(np.intp), 1, axis=2)
+        return chosen.reshape(len(chosen), d)
     bits, residual_bits = _BITS[type(rows)]
     step, low = rows.constants[:, :1], rows.constants[:, 1:]
     values = step * codes_of(rows.codes, bits, d) + low

@@ -31,17 +31,17 @@ def best(rows, space, slots, queries, scores_out, slots_out):
     """
     nq, d = queries.shape
     values, codes = np.zeros((nq, d + QUERY_SPARE), np.float32), np.zeros((nq, d + QUERY_SPARE), np.int8)
-    scales, totals, sizes = np.empty(nq, np.float32), np.empty(nq, np.float32), np.zeros(nq, np.int64)
+    ready, sizes = np.empty((nq, 3), np.float32), np.zeros(nq, np.int64)
     for i in range(nq):
         values[i, :d] = queries[i]
         query = prepare(rows, values[i], codes[i])
-        scales[i], totals[i] = query.scale, query.total
+        ready[i, 0], ready[i, 1], ready[i, 2] = query.scale, query.total, query.coarse
     ahead = ahead_of(rows)
     block = max(16, _BLOCK_BYTES // rows[0].strides[0])
     for first in range(0, len(slots), block):
         last = min(first + block, len(slots))
         for i in range(nq):
-            query = Query(values[i], codes[i], scales[i], totals[i])
+            query = Query(values[i], codes[i], ready[i, 0], ready[i, 1], ready[i, 2])
             size = sizes[i]
             for j in range(first, last):
                 if i == 0 and j + ahead < len(slots):

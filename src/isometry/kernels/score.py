@@ -14,7 +14,8 @@ Compiled code calls five functions, and Numba picks the body by the layout of th
     Ask for the row's cache lines.
 
 With :math:`x_j = \Delta c_j + \ell` the product is :math:`\Delta\langle q, c\rangle + \ell\sum_j q_j`; with the query
-as :math:`q_j \approx s\,b_j` of signed bytes, :math:`\langle q, c\rangle \approx s\sum_j b_j c_j` in whole numbers.
+as :math:`q_j \approx s\,b_j` of signed bytes, :math:`\langle q, c\rangle \approx s\sum_j b_j c_j` in whole numbers, and
+:math:`\sum_j q_j` is rounded in the same way.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from isometry.kernels.rows import (
     ByteByteRows,
     ByteNibbleRows,
     ByteRows,
+    Float4Rows,
     Float8E4M3Rows,
     Float8E5M2Rows,
     Float16Rows,
@@ -41,6 +43,10 @@ from isometry.kernels.rows import (
     NibbleByteRows,
     NibbleNibbleRows,
     NibbleRows,
+    PlaneRows,
+    SignedByteRows,
+    SignedNibbleRows,
+    TableRows,
 )
 from isometry.kernels.simd import (
     add_f32,
@@ -48,6 +54,7 @@ from isometry.kernels.simd import (
     address,
     bf16_to_f32,
     dot_u8_i8,
+    e2m1_to_f32,
     e4m3_to_f32,
     e5m2_to_f32,
     f16_to_f32,
@@ -88,14 +95,15 @@ class Query(NamedTuple):
     codes : (d + QUERY_SPARE,) int8
     scale : float32
         ``values`` is about ``scale * codes``.
-    total : float32
-        Sum of the values.
+    total, coarse : float32
+        Sum of the values, and `scale` times that of the codes.
     """
 
     values: Any
     codes: Any
     scale: Any
     total: Any
+    coarse: Any
 
 
 # -- what a query must be turned into ----------------------------------------------------------------------------------
@@ -120,30 +128,34 @@ def _scale_of(values):
 
 
 def _prepare_floats(rows, values, codes):
-    return Query(values, codes, np.float32(1), np.float32(0))
+    return Query(values, codes, np.float32(1), np.float32(0), np.float32(0))
 
 
 def _prepare_total(rows, values, codes):
-    return Query(values, codes, np.float32(1), _sum(values))
+    return Query(values, codes, np.float32(1), _sum(values), np.float32(0))
 
 
 def _prepare_bytes(rows, values, codes):
     scale, inverse = _scale_of(values)
+    whole = np.int64(0)
     for j in range(len(values) - QUERY_SPARE):
         codes[j] = np.int8(np.rint(values[j] * inverse))
-    return Query(values, codes, scale, _sum(values))
+        whole += codes[j]
+    return Query(values, codes, scale, _sum(values), scale * np.float32(whole))
 
 
 def _prepare_nibbles(rows, values, codes):
     """As bytes, but in the order in which the nibbles lie: 64 low ones, then 64 high ones, of each block."""
     scale, inverse = _scale_of(values)
-    n_bytes = rows.codes.shape[1]
+    n_bytes, whole = rows.codes.shape[1], np.int64(0)
     for first in range(0, n_bytes, 64):
         half = min(64, n_bytes - first)
         for i in range(half):
-            codes[2 * first + i] = np.int8(np.rint(values[2 * first + i] * inverse))
-            codes[2 * first + 64 + i] = np.int8(np.rint(values[2 * first + half + i] * inverse))
-    return Query(values, codes, scale, _sum(values))
+            low = np.int8(np.rint(values[2 * first + i] * inverse))
+            high = np.int8(np.rint(values[2 * first + half + i] * inverse))
+            codes[2 * first + i], codes[2 * first + 64 + i] = low, high
+            whole += np.int64(low) + np.int64(high)
+    return Query(values, codes, scale, _sum(values), scale * np.float32(whole))
 
 
 # -- sums of products: (array of rows, slot, query) -> number, by registers --------------------------------------------
@@ -243,6 +255,52 @@ def _dot_bits_f32(array, slot, values):
     return sum_f32(total)
 
 
+@inlined()
+def _dot_float4(array, slot, values):
+    n_bytes = array.shape[1]
+    row, query = _row(array, slot), address(values)
+    a, b = zero_f32(), zero_f32()
+    for first in range(0, n_bytes, 64):
+        half = min(64, n_bytes - first)
+        for at in range(0, half, 16):
+            both = load_u8x16(row + first + at)
+            a = fma(e2m1_to_f32(both, 0), load_f32(query + 4 * (2 * first + at)), a)
+            b = fma(e2m1_to_f32(both, 4), load_f32(query + 4 * (2 * first + half + at)), b)
+    return sum_f32(add_f32(a, b))
+
+
+@inlined()
+def _plane_bytes(query):
+    """Bytes of the bits of one plane."""
+    return 8 * ((len(query) - QUERY_SPARE + 63) // 64)
+
+
+@inlined()
+def _dot_planes_i8(array, slot, codes):
+    row, query, size = _row(array, slot), address(codes), _plane_bytes(codes)
+    whole = np.int32(0)
+    for plane in range(0, array.shape[1], size):
+        total = zero_i32()
+        for at in range(0, size, 8):
+            rolled()
+            total = dot_u8_i8(total, load_bits_as_u8(row + plane + at), load_i8(query + 8 * at))
+        whole = 2 * whole + sum_i32(total)
+    return whole
+
+
+@inlined()
+def _dot_planes_f32(array, slot, values):
+    row, query, size = _row(array, slot), address(values), _plane_bytes(values)
+    whole = np.float32(0)
+    for plane in range(0, array.shape[1], size):
+        total = zero_f32()
+        for at in range(0, size, 2):
+            rolled()
+            total = add_f32(total, where_bits(row + plane + at, load_f32(query + 32 * at)))
+        whole = np.float32(2) * whole + sum_f32(total)
+    return whole
+
+
 # -- the same by plain loops -------------------------------------------------------------------------------------------
 
 
@@ -278,6 +336,29 @@ def _bfloat16(row, j):
 @inlined()
 def _bit(row, j):
     return row[j // 8] >> (j % 8) & 1
+
+
+@inlined()
+def _float4(row, j):
+    code = np.int64(_nibble(row, j))
+    magnitude = code & 1 if code & 6 == 0 else (2 + (code & 1)) << ((code >> 1 & 3) - 1)
+    return np.float32(-magnitude if code >> 3 else magnitude) / np.float32(2)
+
+
+def _plain_planes(number: Any) -> Any:
+    """Return the product with a query of codes in planes, summed as `number`."""
+
+    @inlined()
+    def dot(array, slot, query):
+        row, size, whole = array[slot], _plane_bytes(query), number(0)
+        for plane in range(0, len(row), size):
+            total = number(0)
+            for j in range(len(query) - QUERY_SPARE):
+                total += number(_bit(row[plane:], j)) * number(query[j])
+            whole = number(2) * whole + total
+        return whole
+
+    return dot
 
 
 def _float8(fraction_bits: int) -> Any:
@@ -347,19 +428,20 @@ def _float_layout(load: Any, value_at: Any) -> _Layout:
     return _Layout(_prepare_floats, score, score, decode, touch)
 
 
-def _scaled_layout(load: Any, value_at: Any) -> _Layout:
-    dot = _plain_dot(value_at, np.float32) if LEVEL == "plain" else _dot_floats(load)
+def _scaled_layout(dot: Any, value_at: Any) -> _Layout:
+    if LEVEL == "plain":
+        dot = _plain_dot(value_at, np.float32)
 
     def score(rows, query, slot):
-        return rows.scales[slot, 0] * dot(rows.values, slot, query.values)
+        return rows.scales[slot, 0] * dot(rows[0], slot, query.values)
 
     def decode(rows, slot, out):
-        row, scale = rows.values[slot], rows.scales[slot, 0]
-        for j in range(len(row)):
+        row, scale = rows[0][slot], rows.scales[slot, 0]
+        for j in range(len(out) - QUERY_SPARE):
             out[j] = scale * value_at(row, j)
 
     def touch(rows, slot):
-        touch_row(rows.values, slot)
+        touch_row(rows[0], slot)
         prefetch(_row(rows.scales, slot))
 
     return _Layout(_prepare_floats, score, score, decode, touch)
@@ -384,7 +466,7 @@ def _one_level(prepare: Any, codes: _Codes) -> _Layout:
 
     def score(rows, query, slot):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
-        return step * query.scale * np.float32(dot(rows.codes, slot, query.codes)) + low * query.total
+        return step * query.scale * np.float32(dot(rows.codes, slot, query.codes)) + low * query.coarse
 
     def score_fine(rows, query, slot):
         step, low = rows.constants[slot, 0], rows.constants[slot, 1]
@@ -400,6 +482,71 @@ def _one_level(prepare: Any, codes: _Codes) -> _Layout:
         prefetch(_row(rows.constants, slot))
 
     return _Layout(prepare, score, score_fine, decode, touch)
+
+
+def _planes_layout() -> _Layout:
+    plain = LEVEL == "plain"
+    quick = _plain_planes(np.int32) if plain else _dot_planes_i8
+    fine = _plain_planes(np.float32) if plain else _dot_planes_f32
+    layout = _one_level(_prepare_bytes, _Codes(_bit, quick, fine))
+
+    def decode(rows, slot, out):
+        row, step, low = rows.codes[slot], rows.constants[slot, 0], rows.constants[slot, 1]
+        size = _plane_bytes(out)
+        for j in range(len(out) - QUERY_SPARE):
+            code = np.int64(0)
+            for plane in range(0, len(row), size):
+                code = 2 * code + _bit(row[plane:], j)
+            out[j] = step * np.float32(code) + low
+
+    return layout._replace(decode=decode)
+
+
+def _signed_layout(prepare: Any, codes: _Codes, middle: int) -> _Layout:
+    code_at, dot, dot_fine = codes
+    centre = np.float32(middle)
+
+    def score(rows, query, slot):
+        return query.scale * np.float32(dot(rows.codes, slot, query.codes)) - centre * query.coarse
+
+    def score_fine(rows, query, slot):
+        return dot_fine(rows.codes, slot, query.values) - centre * query.total
+
+    def decode(rows, slot, out):
+        row = rows.codes[slot]
+        for j in range(len(out) - QUERY_SPARE):
+            out[j] = np.float32(code_at(row, j)) - centre
+
+    def touch(rows, slot):
+        touch_row(rows.codes, slot)
+
+    return _Layout(prepare, score, score_fine, decode, touch)
+
+
+def _table_layout() -> _Layout:
+    def score(rows, query, slot):
+        row, table = rows.codes[slot], query.values
+        m = len(row)
+        a, b, c, e = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for i in range(0, m - 3, 4):
+            a += table[256 * i + row[i]]
+            b += table[256 * i + 256 + row[i + 1]]
+            c += table[256 * i + 512 + row[i + 2]]
+            e += table[256 * i + 768 + row[i + 3]]
+        for i in range(m - m % 4, m):
+            a += table[256 * i + row[i]]
+        return (a + b) + (c + e)
+
+    def decode(rows, slot, out):
+        row = rows.codes[slot]
+        out[: len(out) - QUERY_SPARE] = 0
+        for i in range(len(row)):
+            out[256 * i + row[i]] = 1
+
+    def touch(rows, slot):
+        touch_row(rows.codes, slot)
+
+    return _Layout(_prepare_floats, score, score, decode, touch)
 
 
 def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
@@ -430,19 +577,25 @@ def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
 _BITS = _codes(_bit, _dot_bits_i8, _dot_bits_f32)
 _BYTES = _codes(_value, _dot_bytes_i8, _dot_floats(load_u8_as_f32))
 _NIBBLES = _codes(_nibble, _dot_nibbles_i8, _dot_nibbles_f32)
+_prepare_halves = _prepare_bytes if LEVEL == "plain" else _prepare_nibbles
 _LAYOUTS: dict[type, _Layout] = {
     Float32Rows: _float_layout(load_f32, _value),
     Float16Rows: _float_layout(f16_to_f32, _float16),
     BFloat16Rows: _float_layout(bf16_to_f32, _bfloat16),
-    Float8E4M3Rows: _scaled_layout(e4m3_to_f32, _float8(3)),
-    Float8E5M2Rows: _scaled_layout(e5m2_to_f32, _float8(2)),
+    Float8E4M3Rows: _scaled_layout(_dot_floats(e4m3_to_f32), _float8(3)),
+    Float8E5M2Rows: _scaled_layout(_dot_floats(e5m2_to_f32), _float8(2)),
     BitRows: _one_level(_prepare_bytes, _BITS),
     ByteRows: _one_level(_prepare_bytes, _BYTES),
-    NibbleRows: _one_level(_prepare_bytes if LEVEL == "plain" else _prepare_nibbles, _NIBBLES),
+    NibbleRows: _one_level(_prepare_halves, _NIBBLES),
     NibbleNibbleRows: _two_level(_NIBBLES, _NIBBLES, 15),
     NibbleByteRows: _two_level(_NIBBLES, _BYTES, 255),
     ByteNibbleRows: _two_level(_BYTES, _NIBBLES, 15),
     ByteByteRows: _two_level(_BYTES, _BYTES, 255),
+    PlaneRows: _planes_layout(),
+    SignedByteRows: _signed_layout(_prepare_bytes, _BYTES, 128),
+    SignedNibbleRows: _signed_layout(_prepare_halves, _NIBBLES, 8),
+    Float4Rows: _scaled_layout(_dot_float4, _float4),
+    TableRows: _table_layout(),
 }
 
 

@@ -241,13 +241,35 @@ def e5m2_to_f32(builder: Any, place: Any) -> Any:
     return _float8(builder, place, 2)
 
 
+@_operation(F32X16, U8X16, types.int64)
+def e2m1_to_f32(builder: Any, a: Any, shift: Any) -> Any:
+    """The four bits of each byte from bit `shift` (0 or 4) on, a sign, 2 bits of exponent and 1 of fraction."""
+    return _small_float(builder, builder.lshr(builder.zext(a, I32X16.ir), _everywhere(builder, shift)), 3, 1)
+
+
+def _everywhere(builder: Any, number: Any) -> Any:
+    """Return a 64-bit number in sixteen lanes of 32 bits."""
+    first = builder.insert_element(
+        ir.Constant(I32X16.ir, ir.Undefined), builder.trunc(number, _I32), ir.Constant(_I32, 0)
+    )
+    return builder.shuffle_vector(first, first, _constant(I32X16.ir, 0))
+
+
 def _float8(builder: Any, place: Any, fraction_bits: int) -> Any:
-    """Put exponent and fraction where float32 has them, and make up for the difference of the biases by a product."""
     words = builder.zext(_load(builder, place, U8X16.ir), I32X16.ir)
-    moved = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x7F)), _constant(I32X16.ir, 23 - fraction_bits))
-    bias = 127 - (2 ** (6 - fraction_bits) - 1)
+    return _small_float(builder, words, 7, fraction_bits)
+
+
+def _small_float(builder: Any, words: Any, bits: int, fraction_bits: int) -> Any:
+    """Put exponent and fraction where float32 has them, and make up for the difference of the biases by a product.
+
+    `bits` of exponent and fraction are the lowest of each word; the sign stands right before them.
+    """
+    magnitude = builder.and_(words, _constant(I32X16.ir, 2**bits - 1))
+    moved = builder.shl(magnitude, _constant(I32X16.ir, 23 - fraction_bits))
+    bias = 127 - (2 ** (bits - 1 - fraction_bits) - 1)
     scaled = builder.fmul(builder.bitcast(moved, F32X16.ir), _constant(F32X16.ir, 2.0**bias))
-    sign = builder.shl(builder.and_(words, _constant(I32X16.ir, 0x80)), _constant(I32X16.ir, 24))
+    sign = builder.shl(builder.and_(words, _constant(I32X16.ir, 2**bits)), _constant(I32X16.ir, 31 - bits))
     return builder.bitcast(builder.or_(builder.bitcast(scaled, I32X16.ir), sign), F32X16.ir)
 
 
@@ -310,11 +332,8 @@ def high_nibbles(builder: Any, a: Any) -> Any:
 @_operation(F32X16, U8X16, types.int64)
 def nibbles_as_f32(builder: Any, a: Any, shift: Any) -> Any:
     """The four bits of each byte from bit `shift` (0 or 4) on, as floats."""
-    words = builder.zext(a, I32X16.ir)
-    amount = builder.trunc(shift, _I32)
-    amounts = builder.insert_element(ir.Constant(I32X16.ir, ir.Undefined), amount, ir.Constant(_I32, 0))
-    amounts = builder.shuffle_vector(amounts, amounts, _constant(I32X16.ir, 0))
-    return builder.uitofp(builder.and_(builder.lshr(words, amounts), _constant(I32X16.ir, 15)), F32X16.ir)
+    words = builder.lshr(builder.zext(a, I32X16.ir), _everywhere(builder, shift))
+    return builder.uitofp(builder.and_(words, _constant(I32X16.ir, 15)), F32X16.ir)
 
 
 @_operation(types.int64, U64X8)

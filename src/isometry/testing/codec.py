@@ -106,7 +106,7 @@ def check_error(case: CodecCase, folder: Path) -> None:
 
 
 def check_rows(case: CodecCase, folder: Path) -> None:
-    """Rows are laid out as kernels want them and hold what `inverse_transform` gives, less the mean."""
+    """Rows are laid out as kernels want them, and score as `inverse_transform` does, less the mean."""
     x = vectors(100, 0, 200)
     codec = case.make().fit(x)
     for n in (100, 1, 0):
@@ -115,7 +115,14 @@ def check_rows(case: CodecCase, folder: Path) -> None:
             for name, array in rows._asdict().items():
                 expect(len(array) == n and array.flags.c_contiguous, f"{name} is {array.shape}, {array.strides}")
                 expect(n == 0 or array.ctypes.data % ALIGNMENT == 0, f"{name} does not start on a cache line")
-        same(values_of(rows, 200) + codec.mean_, codec.inverse_transform(codes), "fine_rows hold other values")
+        decoded, q = codec.inverse_transform(codes), vectors(5, 2, 200)
+        asked = codec.queries(q)
+        expect(codec.maps_queries or asked is q, "queries are changed, but maps_queries is False")
+        expect(asked.dtype == np.float32 and len(asked) == 5, f"queries are {asked.dtype} {asked.shape}")
+        products = values_of(rows, asked.shape[1]).astype(np.float64) @ asked.T.astype(np.float64)
+        expected = (decoded.astype(np.float64) - codec.mean_) @ q.T.astype(np.float64)
+        size = 1e-5 * float(np.abs(decoded).max(initial=0) + np.abs(codec.mean_).max()) * np.abs(q).sum(axis=1).max()
+        expect(bool((np.abs(products - expected) <= size).all()), "rows score otherwise than inverse_transform")
         sliced = np.hstack([codes, codes])[:, : codes.shape[1]]
         same(codec.inverse_transform(codes), codec.inverse_transform(sliced), "codes must be contiguous")
 

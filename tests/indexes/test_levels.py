@@ -2,12 +2,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import make_pipeline
 
 from isometry.codecs import LVQ, Float16
+from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput
+from isometry.estimators import check_vectors
 from isometry.indexes import METRICS, index_from_spec
 from isometry.indexes.levels import Levels, check_norms, frozen
-from isometry.kernels.rows import ByteNibbleRows, ByteRows, Float16Rows, Float32Rows, values_of
+from isometry.kernels.rows import (
+    ByteNibbleRows,
+    ByteRows,
+    Float16Rows,
+    Float32Rows,
+    TableRows,
+    padded_copy,
+    values_of,
+)
 from isometry.transforms import LeanVec
 
 
@@ -48,7 +60,7 @@ def test_a_transform_shortens_only_what_walks_read():
     assert isinstance(levels.fine, Float16Rows)
     assert levels.fine.values.shape == (80, 24)
     asked = levels.queries(vectors(3, seed=1))
-    assert [part.shape[1] for part in asked] == [6, 24, 24]
+    assert [part.shape for part in asked] == [(3, 6), (3, 24), (3, 24), (0,)]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -74,7 +86,7 @@ def test_rows_are_as_far_apart_as_their_space_says(metric):
     x = vectors()
     levels, _ = fitted(metric, x)
     slots = np.arange(80, dtype=np.int32)
-    space = levels.link_space(slots)
+    space = levels.link_space(slots, *levels.link_rows())
     rows = values_of(levels.walk, 24).astype(float)
     if metric == "dot":  # lifted to a sphere
         np.testing.assert_allclose(np.square(rows).sum(1) + np.square(space.slack), space.top, rtol=1e-5)
@@ -129,6 +141,106 @@ def test_a_transform_keeps_the_full_vectors_for_the_hits():
     assert np.abs(scores - exact).max() < 0.01 * np.abs(exact).max()
 
 
-def test_a_chain_of_transforms_is_refused():
-    with pytest.raises(InvalidInput, match="chain of 2"):
-        index_from_spec("LeanVec6,LeanVec4,LVQ8,Flat")
+class Turn(TransformerMixin, BaseEstimator):
+    """A transform that centres, turns its axes round and says what scores lack."""
+
+    def fit(self, X, y=None):
+        self.mean_ = np.asarray(X).mean(0)
+        return self
+
+    def transform(self, X):
+        return np.ascontiguousarray((X - self.mean_)[:, ::-1])
+
+    def transform_query(self, q):
+        return np.ascontiguousarray(q[:, ::-1])
+
+    def query_offset(self, q):
+        return q @ self.mean_
+
+
+class Stretch(TransformerMixin, BaseEstimator):
+    """A transform that changes what is similar."""
+
+    redefines = True
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = np.asarray(X).shape[1]
+        return self
+
+    def transform(self, X):
+        return X[:, :12] * np.arange(1, 13, dtype=np.float32)
+
+
+class Table(CodecBase):
+    """A codec of signs by tables: byte j is 1 where dimension j is above its mean."""
+
+    maps_queries = True
+
+    def fit(self, X, y=None):
+        x = check_vectors(self, X, reset=True)
+        self.mean_, self.nbytes_per_vector_ = x.mean(0), x.shape[1]
+        self.size_ = np.abs(x - self.mean_).mean(0)
+        return self
+
+    def _encode(self, x):
+        return (x > self.mean_).astype(np.uint8)
+
+    def queries(self, q):
+        table = np.zeros((*q.shape, 256), np.float32)
+        table[:, :, 0], table[:, :, 1] = -q * self.size_, q * self.size_
+        return table.reshape(len(q), -1)
+
+    def inverse_transform(self, X):
+        return np.where(self._checked_codes(X) > 0, self.size_, -self.size_) + self.mean_
+
+    def fine_rows(self, codes):
+        return TableRows(padded_copy(self._checked_codes(codes)))
+
+
+def scores_of(levels, q):
+    """Return the final scores of all rows, by the values that rows hold."""
+    asked = levels.queries(q)
+    fine = levels.asked(asked, slice(None))[1]
+    scores = (fine @ values_of(levels.fine, fine.shape[1]).T).astype(np.float32)
+    if len(levels.bias):
+        scores += levels.bias
+    levels.finish(asked, scores)
+    return scores
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("chain", [(Turn(),), (Turn(), Turn()), make_pipeline(Turn(), Turn())], ids=len)
+def test_a_chain_that_loses_nothing_changes_no_scores(metric, chain):
+    x, q = vectors(), vectors(5, seed=1)
+    plain, _ = fitted(metric, x)
+    turned, short = fitted(metric, x, transform=chain)
+    assert short.shape == (80, 24)
+    np.testing.assert_allclose(scores_of(turned, q), scores_of(plain, q), atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_redefines_similarity_comes_first(metric):
+    x, q = vectors(), vectors(5, seed=1)
+    plain, _ = fitted(metric, Stretch().transform(x))
+    stretched, _ = fitted(metric, x, transform=(Stretch(), Turn()), codec=LVQ(8, 8))
+    assert (stretched.dim, plain.dim) == (24, 12)
+    expected = scores_of(plain, Stretch().transform(q))
+    np.testing.assert_allclose(scores_of(stretched, q), expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("refine", [None, Table()], ids=["alone", "behind another"])
+def test_a_codec_of_tables_scores_as_it_decodes(metric, refine):
+    x, q = vectors(), vectors(5, seed=1)
+    parts = {"codec": Table()} if refine is None else {"codec": LVQ(8), "refine": refine}
+    levels, _ = fitted(metric, x, **parts)
+    centre = x.mean(0) if metric == "l2" else np.zeros(24, np.float32)
+    norms = (np.linalg.norm(part, axis=1)[:, None] if metric == "cosine" else 1 for part in (x, q))
+    x, q = ((part - centre) / norm for part, norm in zip((x, q), norms, strict=True))
+    codec = Table().fit(x.astype(np.float32))
+    products = q @ codec.inverse_transform(codec.transform(x.astype(np.float32))).T
+    if metric == "l2":
+        products = np.minimum(2 * products - np.square(x).sum(1) - np.square(q).sum(1)[:, None], 0)
+    np.testing.assert_allclose(scores_of(levels, (q + centre).astype(np.float32)), products, atol=2e-3)
+    rows, dim = levels.link_rows()
+    assert (type(rows), dim) == (ByteRows, 24)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from isometry.errors import check_choice
 from isometry.indexes.base import METRICS, not_built
-from isometry.indexes.levels import Levels
+from isometry.indexes.levels import Levels, chain_of
 from isometry.indexes.slots import Slots
 
 __all__ = ["Levelled"]
@@ -20,7 +20,7 @@ class Levelled:
 
     def __init__(self, metric: str, transform: Any, codec: Any, refine: Any) -> None:
         self.metric = check_choice("metric", metric, METRICS)
-        self._parts = {"transform": transform, "codec": codec, "refine": refine}
+        self._parts = {"transform": chain_of(transform), "codec": codec, "refine": refine}
         self._levels = Levels(self.metric, **self._parts)
         self._slots: Slots | None = None
         self._mapped = False

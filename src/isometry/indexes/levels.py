@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.errors import InvalidInput
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.kernels import rows as layouts
-from isometry.kernels.rows import ByteRows, NibbleRows, Rows, grown
+from isometry.kernels.rows import ByteRows, NibbleRows, Rows, TableRows, code_bytes, grown
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
     from isometry.kernels.graph import Space
     from isometry.storage import Folder
 
-__all__ = ["Levels", "Queries", "frozen"]
+__all__ = ["Levels", "Queries", "chain_of", "frozen"]
 
-ROLES = ("transform", "codec", "refine")
+_CODECS = ("codec", "refine")
 _SURE_NORM = 2.0**-50
 _SPARE_BYTES = 64
 _PIECE = 4096
@@ -36,7 +37,7 @@ State = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 
 
 class Queries(NamedTuple):
-    """Queries as the two levels want them.
+    """Queries as the codecs of the two levels want them.
 
     Attributes
     ----------
@@ -46,11 +47,14 @@ class Queries(NamedTuple):
         For the fine level.
     full : (nq, d) float32
         As they are compared: of norm 1 under cosine, centred under l2.
+    added : (nq,) or (0,) float32
+        What the scores of the fine level lack, since its rows are centred.
     """
 
     short: Floats
     fine: Floats
     full: Floats
+    added: Floats
 
 
 class Levels:
@@ -59,12 +63,17 @@ class Levels:
     Under ``cosine`` vectors are scaled to norm 1, under ``l2`` their mean is taken off. A score is then the product
     with a query plus a `bias` of the row, which is minus half its squared norm under ``l2`` and absent otherwise.
 
+    A transform that ``redefines`` what is similar, such as whitening, comes before all this, with those before it.
+    The others only shorten or turn what the walk reads.
+
     Parameters
     ----------
     metric : {"cosine", "dot", "l2"}
-    transform, codec, refine : estimators or None
-        They are cloned, not changed. Without `codec` rows are float32. Without `refine` the fine level is the finest of
-        `codec`; behind a `transform`, which loses what no codec brings back, it is ``LVQ(bits=8)`` of the full vectors.
+    transform : estimator, sequence of estimators, pipeline or None
+        Applied one after another.
+    codec, refine : estimators or None
+        All are cloned, not changed. Without `codec` rows are float32. Without `refine` the fine level is the finest of
+        `codec`; behind a transform that ``wants_refine`` it is ``LVQ(bits=8)`` of the full vectors.
 
     Attributes
     ----------
@@ -81,15 +90,14 @@ class Levels:
     bias: Floats
 
     def __init__(self, metric: str, transform: Any = None, codec: Any = None, refine: Any = None) -> None:
-        if hasattr(transform, "steps"):
-            raise InvalidInput(
-                f"transform is a chain of {len(transform.steps)}; an index keeps one: fit the others before, or leave "
-                "them out"
-            )
         self.metric = metric
-        self._given = {"transform": transform, "codec": codec, "refine": refine}
+        chain = {_nth(i): part for i, part in enumerate(chain_of(transform))}
+        codecs = {role: part for role, part in {"codec": codec, "refine": refine}.items() if part is not None}
+        self._given = chain | codecs
         self._fitted: dict[str, Any] = {}
         self._stored: dict[str, State] = {}
+        self._maps: frozenset[str] = frozenset()
+        self._entry = 0
         self._centre = self._shift = _EMPTY
 
     # -- making ------------------------------------------------------------------------------------------------------
@@ -106,34 +114,39 @@ class Levels:
 
         from isometry.codecs import LVQ, Float32
 
-        self.dim = x.shape[1]
-        norms = check_norms(x, "x")
+        fitted = {role: clone(part) for role, part in self._given.items()}
+        chain = [part for role, part in fitted.items() if role not in _CODECS]
+        if any(getattr(part, "wants_refine", False) for part in chain):
+            fitted.setdefault("refine", LVQ(bits=8))
+        fitted.setdefault("codec", Float32())
+        self._fitted, self._stored, self.dim = fitted, {}, x.shape[1]
+        self._entry = 1 + max((i for i, part in enumerate(chain) if getattr(part, "redefines", False)), default=-1)
+        self._maps = frozenset(role for role in _CODECS if role in fitted and fitted[role].maps_queries)
+        x, norms = self._redefined(x, "x", fit=True)
         self._centre = x.mean(0, dtype=np.float64).astype(np.float32) if self.metric == "l2" and len(x) else _EMPTY
-        full = self._enter(x, norms)
-        fitted = {role: clone(part) for role, part in self._given.items() if part is not None}
-        short = full
-        if "transform" in fitted:
-            transform = fitted["transform"]
-            if examples is not None and hasattr(transform, "transform_query"):
-                transform.fit(full, queries=self._enter(examples, check_norms(examples, "queries")))
-            else:
-                transform.fit(full)
-            short = transform.transform(full)
-            fitted.setdefault("refine", LVQ(bits=8)).fit(full)
-        elif "refine" in fitted:
+        short = full = self._enter(x, norms)
+        asked = None if examples is None else self._enter(*self._redefined(examples, "queries"))
+        for part in chain[self._entry :]:
+            _fit(part, short, asked)
+            short = part.transform(short)
+            asked = None if asked is None else _asked(part, asked)
+        fitted["codec"].fit(short)
+        if "refine" in fitted:
             fitted["refine"].fit(full)
-        fitted["codec"] = fitted.get("codec", Float32()).fit(short)
-        self._fitted, self._stored = fitted, {}
         shift = self._finest().mean_
         self._shift = shift if shift.any() else _EMPTY
+        self._full_dim, self._short_dim = full.shape[1], short.shape[1]
+        self._walk_dim = self._mapped("codec", short[:1]).shape[1]
+        self._fine_dim = self._mapped("refine", full[:1]).shape[1] if "refine" in fitted else self._walk_dim
         self._keep(*self._coded(full, short))
         return short
 
     def encode(self, x: Floats) -> tuple[Rows, Rows, Floats]:
         """Return more vectors as (walk, fine, bias), without keeping them."""
-        full = self._enter(x, check_norms(x, "x"))
-        transform = self._part("transform")
-        return self._coded(full, full if transform is None else transform.transform(full))
+        short = full = self._enter(*self._redefined(x, "x"))
+        for part in self._chain()[self._entry :]:
+            short = part.transform(short)
+        return self._coded(full, short)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows, and make all arrays our own and writable."""
@@ -166,7 +179,7 @@ class Levels:
 
     @property
     def walk_dim(self) -> int:
-        """Dimensions of what a walk reads."""
+        """Dimensions of what a walk reads, as its kernels count them."""
         return self._walk_dim
 
     def queries(self, q: Any) -> Queries:
@@ -178,10 +191,24 @@ class Levels:
             Another d, NaN, infinity, or a vector too long to square in float32.
         """
         x, norms = self._checked(q)
-        full = self._enter(x, norms)
-        transform = self._part("transform")
-        short = full if transform is None else getattr(transform, "transform_query", transform.transform)(full)
-        return Queries(short, full if self._has("refine") else short, full)
+        if self._entry:
+            x, norms = self._redefined(x, "q")
+        short = full = self._enter(x, norms)
+        refined, added = self._has("refine"), _EMPTY
+        for part in self._chain()[self._entry :]:
+            if not refined and hasattr(part, "query_offset"):
+                added = added + part.query_offset(short) if len(added) else part.query_offset(short)
+            short = _asked(part, short)
+        fine = full if refined else short
+        if len(self._shift):
+            inner = np.vecdot(fine, self._shift)
+            added = added + inner if len(added) else inner
+        return Queries(short, fine, full, added)
+
+    def asked(self, queries: Queries, part: slice) -> tuple[Floats, Floats]:
+        """Return some of the queries as the kernels want them: for the walk, and for the fine rows."""
+        short = self._mapped("codec", queries.short[part])
+        return short, self._mapped("refine", queries.fine[part]) if self._has("refine") else short
 
     def _checked(self, q: Any) -> tuple[Floats, Floats]:
         """Return queries as writable float32, and their norms; quickly for those that are as they should be."""
@@ -197,8 +224,8 @@ class Levels:
 
     def finish(self, queries: Queries, scores: Floats) -> None:
         """Turn what the fine rows score into scores of the metric, in place."""
-        if len(self._shift):
-            scores += np.vecdot(queries.fine, self._shift)[:, None]
+        if len(queries.added):
+            scores += queries.added[:, None]
         if self.metric == "l2":
             scores *= 2
             scores -= np.vecdot(queries.full, queries.full)[:, None]
@@ -210,13 +237,27 @@ class Levels:
 
         return Space(self.bias, _EMPTY_FROZEN, np.float32(0))
 
-    def link_space(self, slots: NDArray[np.int32]) -> Space:
-        """Return how the rows in `slots` are compared with each other: by distance, under dot as if on one sphere."""
+    def link_rows(self) -> tuple[Rows, int]:
+        """Return the rows that are compared with each other to link them, and their dimensions.
+
+        They are those of the walk. Only of tables there is no product of two rows: there each is decoded, and kept by
+        8 bits per dimension for as long as it takes to link.
+        """
+        if not isinstance(self.walk, TableRows):
+            return self.walk, self.walk_dim
+        from isometry.codecs import LVQ
+
+        codec, coder = self._part("codec"), LVQ(bits=8)
+        decoded = codec.inverse_transform(self.walk.codes) - codec.mean_
+        return _frozen_rows(coder.rows(coder.fit_transform(decoded))), decoded.shape[1]
+
+    def link_space(self, slots: NDArray[np.int32], rows: Rows, dim: int) -> Space:
+        """Return how the `link_rows` in `slots` are compared: by distance, under dot as if on one sphere."""
         from isometry.kernels.graph import Space, squares
 
-        norms = np.zeros(len(self.walk[0]), np.float32)
+        norms = np.zeros(len(rows[0]), np.float32)
         found = np.empty(len(slots), np.float32)
-        squares(self.walk, slots, self.walk_dim, found)
+        squares(rows, slots, dim, found)
         norms[slots] = found
         if self.metric != "dot":
             return Space(frozen(norms / -2), _EMPTY_FROZEN, np.float32(0))
@@ -249,15 +290,16 @@ class Levels:
 
         def deal(start: int, stop: int) -> None:
             part = slice(start, stop)
-            kernels.best(self.walk, space, slots, queries.short[part], found_scores[0, part], found[0, part])
+            kernels.best(self.walk, space, slots, self.asked(queries, part)[0], found_scores[0, part], found[0, part])
 
         def share(piece: int, _: int) -> None:
             some = slots[bounds[piece] : bounds[piece + 1]]
-            kernels.best(self.walk, space, some, queries.short, found_scores[piece], found[piece])
+            kernels.best(self.walk, space, some, whole, found_scores[piece], found[piece])
 
         if pieces == 1:
             run_parts(deal, nq, _QUERIES, threads)
         else:
+            whole = self.asked(queries, slice(None))[0]
             run_parts(share, pieces, 1, threads)
         together, theirs = np.concatenate(found, axis=1), np.concatenate(found_scores, axis=1)
         first = np.argsort(-theirs, axis=1, kind="stable")[:, :most]
@@ -265,7 +307,8 @@ class Levels:
 
         def settle(start: int, stop: int) -> None:
             part = slice(start, stop)
-            kernels.order(self.fine, space, queries.fine[part], candidates[part], row_ids, ids[part], scores[part])
+            asked = self.asked(queries, part)[1]
+            kernels.order(self.fine, space, asked, candidates[part], row_ids, ids[part], scores[part])
 
         run_parts(settle, nq, _QUERIES, threads)
 
@@ -275,7 +318,15 @@ class Levels:
         """Return parameters and arrays for `isometry.storage.write_folder`, of the first `used` rows."""
         from isometry.estimators import state
 
-        parameters: dict[str, Any] = {"dim": self.dim, "walk_dim": self.walk_dim}
+        parameters: dict[str, Any] = {
+            "dim": self.dim,
+            "walk_dim": self._walk_dim,
+            "full_dim": self._full_dim,
+            "short_dim": self._short_dim,
+            "fine_dim": self._fine_dim,
+            "entry": self._entry,
+            "maps_queries": sorted(self._maps),
+        }
         arrays: dict[str, Any] = {"centre": self._centre, "shift": self._shift, "bias": self.bias[:used]}
         kept = {"fine": self.fine} | ({"walk": self.walk} if self._apart() else {})
         for level, rows in kept.items():
@@ -283,11 +334,10 @@ class Levels:
             for name, array in rows._asdict().items():
                 spare = -(-_SPARE_BYTES // max(1, array.itemsize * array.shape[1]))
                 arrays[f"{level}_{name}"] = [array[:used], np.zeros((spare, array.shape[1]), array.dtype)]
-        for role in ROLES:
-            if role in self._stored or role in self._fitted:
-                kind, values, fitted = self._stored[role] if role in self._stored else state(self._fitted[role])
-                parameters[role] = {"kind": kind, "parameters": values, "arrays": sorted(fitted)}
-                arrays |= {f"{role}_{name.lower()}": array for name, array in fitted.items()}
+        for role in self._stored or self._fitted:
+            kind, values, fitted = self._stored[role] if role in self._stored else state(self._fitted[role])
+            parameters[role] = {"kind": kind, "parameters": values, "arrays": sorted(fitted)}
+            arrays |= {f"{role}_{name.lower()}": array for name, array in fitted.items()}
         return parameters, arrays
 
     @classmethod
@@ -295,7 +345,7 @@ class Levels:
         """Return the levels that `state` described; estimators are made when they are needed."""
         levels = cls(metric)
         levels.dim, levels._walk_dim = (folder.parameter(name, int) for name in ("dim", "walk_dim"))
-        for role in ROLES:
+        for role in [*takewhile(folder.parameters.__contains__, map(_nth, count())), *_CODECS]:
             if role in folder.parameters:
                 entry = folder.parameter(role, dict)
                 kind, values, names = (entry.get(name) for name in ("kind", "parameters", "arrays"))
@@ -305,16 +355,29 @@ class Levels:
                 if missing:
                     raise folder.damaged(f"array {missing[0]!r:.80} of its {role} is missing")
                 levels._stored[role] = kind, values, {name: folder.arrays[f"{role}_{name}".lower()] for name in names}
-        if "codec" not in levels._stored or levels.dim < 1 or levels.walk_dim < 1:
+        # The first folders have none of these, and need none.
+        usual = {
+            "full_dim": levels.dim,
+            "short_dim": levels._walk_dim,
+            "fine_dim": levels.dim if levels._has("refine") else levels._walk_dim,
+            "entry": 0,
+            "maps_queries": [],
+        }
+        read = {name: folder.parameter(name, type(value)) for name, value in usual.items() if name in folder.parameters}
+        levels._full_dim, levels._short_dim, levels._fine_dim, levels._entry, maps = (usual | read).values()
+        levels._maps = frozenset(role for role in _CODECS if role in maps)
+        dims = levels.dim, levels._walk_dim, levels._full_dim, levels._short_dim, levels._fine_dim
+        if "codec" not in levels._stored or min(dims) < 1:
             raise folder.damaged("its codec or its dimensions are missing")
-        fine_dim = levels.dim if levels._has("refine") else levels.walk_dim
-        fine = _read_rows(folder, "fine", used, fine_dim)
+        if not 0 <= levels._entry < len(levels._stored) or len(levels._maps) != len(maps):
+            raise folder.damaged(f"its queries are mapped by {maps!r:.80}, from part {levels._entry} on")
+        fine = _read_rows(folder, "fine", used, levels._fine_dim)
         walk = _read_rows(folder, "walk", used, levels.walk_dim) if "walk" in folder.parameters else None
         if levels._has("refine") and walk is None:
             raise folder.damaged("the rows of its codec are missing")
-        levels._centre = folder.array("centre", np.float32, (levels.dim if metric == "l2" else 0,))
+        levels._centre = folder.array("centre", np.float32, (levels._full_dim if metric == "l2" else 0,))
         levels._shift = folder.array("shift", np.float32, (None,))
-        if len(levels._shift) not in (0, fine_dim):
+        if len(levels._shift) not in (0, levels._full_dim if levels._has("refine") else levels._short_dim):
             raise folder.damaged(f"array 'shift' has {len(levels._shift)} values")
         levels._keep(walk, fine, folder.array("bias", np.float32, (used if metric == "l2" else 0,)))
         return levels
@@ -330,9 +393,21 @@ class Levels:
         inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)
         return x * inverse[:, None]
 
+    def _redefined(self, x: Floats, name: str, fit: bool = False) -> tuple[Floats, Floats]:
+        """Return vectors as those transforms make them that say what is similar, and their norms."""
+        norms = check_norms(x, name)
+        if self._entry:
+            for part in self._chain()[: self._entry]:
+                x = (part.fit(x) if fit else part).transform(x)
+            norms = check_norms(x, name)
+        return x, norms
+
+    def _mapped(self, role: str, q: Floats) -> Floats:
+        """Return queries as the rows of a codec are multiplied with."""
+        return self._part(role).queries(q) if role in self._maps else q
+
     def _coded(self, full: Floats, short: Floats) -> tuple[Rows, Rows, Floats]:
         codec, refine = self._part("codec"), self._part("refine")
-        self._walk_dim = short.shape[1]
         codes = codec.transform(short)
         if refine is None:
             fine = codec.fine_rows(codes)
@@ -351,6 +426,10 @@ class Levels:
     def _apart(self) -> bool:
         return bool(self._own_walk)
 
+    def _chain(self) -> list[Any]:
+        """Return the fitted transforms, in the order in which they are applied."""
+        return [self._part(role) for role in self._stored or self._fitted if role not in _CODECS]
+
     def _finest(self) -> Any:
         return self._part("refine") or self._part("codec")
 
@@ -364,6 +443,30 @@ class Levels:
 
             self._fitted[role] = restore(*self._stored[role])
         return self._fitted.get(role)
+
+
+def chain_of(transform: Any) -> tuple[Any, ...]:
+    """Return the transforms that one transform, a sequence or a pipeline of them stands for."""
+    if hasattr(transform, "steps"):
+        return tuple(part for _, part in transform.steps)
+    return tuple(transform) if isinstance(transform, list | tuple) else () if transform is None else (transform,)
+
+
+def _nth(i: int) -> str:
+    """Return the role of the i-th transform."""
+    return f"transform{i}" if i else "transform"
+
+
+def _fit(part: Any, x: Floats, queries: Floats | None) -> None:
+    """Fit a transform on vectors, and on queries if it learns from them."""
+    if queries is not None and "queries" in signature(part.fit).parameters:
+        part.fit(x, queries=queries)
+    else:
+        part.fit(x)
+
+
+def _asked(part: Any, q: Floats) -> Floats:
+    return getattr(part, "transform_query", part.transform)(q)
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -404,6 +507,15 @@ def _read_rows(folder: Folder, level: str, used: int, d: int) -> Any:
     shapes = layouts.shapes(layout, d)
     arrays = []
     for name, (width, dtype) in zip(layout._fields, shapes, strict=True):
-        spare = -(-_SPARE_BYTES // (width * np.dtype(dtype).itemsize))
-        arrays.append(folder.array(f"{level}_{name}", dtype, (used + spare, width)))
+        array = folder.array(f"{level}_{name}", dtype, (None, width))
+        spare = -(-_SPARE_BYTES // max(1, array.shape[1] * array.itemsize))
+        if len(array) != used + spare or (width is None and not _is_planes(array.shape[1], d)):
+            raise folder.damaged(f"array '{level}_{name}' has the shape {array.shape}")
+        arrays.append(array)
     return layout(*arrays)
+
+
+def _is_planes(width: int, d: int) -> bool:
+    """Tell whether a row has room for 1 to 8 whole planes of d bits."""
+    planes, rest = divmod(width, code_bytes(d, 1))
+    return 1 <= planes <= 8 and not rest

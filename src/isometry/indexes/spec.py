@@ -156,7 +156,7 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     available = known if known is not None else _indexes() if only_an_index else parts()
     index = available[parsed.index.name]
     wanted = {
-        "transform": _chain([_make(part, available) for part in parsed.transforms]),
+        "transform": tuple(_make(part, available) for part in parsed.transforms) or None,
         "codec": _make(parsed.codec, available) if parsed.codec else None,
         "refine": _make(parsed.refine, available) if parsed.refine else None,
     }
@@ -170,14 +170,6 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
 def _make(part: PartSpec, known: Mapping[str, Part], **more: Any) -> Any:
     entry = known[part.name]
     return entry.make(**dict(zip(entry.fields, part.numbers, strict=False)), **more)
-
-
-def _chain(transforms: list[Any]) -> Any:
-    if len(transforms) < 2:
-        return transforms[0] if transforms else None
-    from sklearn.pipeline import make_pipeline
-
-    return make_pipeline(*transforms)
 
 
 class _Parser:
@@ -260,10 +252,9 @@ class _Parser:
 
 
 def chain_text(parts: Mapping[str, Any], index: PartSpec) -> str:
-    """Return the specification of an index with a ``transform``, ``codec`` and ``refine``; each may be None."""
-    named = {role: _part_of(part) for role, part in parts.items() if part is not None}
-    transforms = (named["transform"],) if "transform" in named else ()
-    return str(Spec(index, transforms, named.get("codec"), named.get("refine")))
+    """Return the specification of an index with transforms, a ``codec`` and a ``refine``, which may be None."""
+    codec, refine = (parts[role] if parts[role] is None else _part_of(parts[role]) for role in ("codec", "refine"))
+    return str(Spec(index, tuple(map(_part_of, parts["transform"])), codec, refine))
 
 
 def _part_of(part: Any) -> PartSpec:

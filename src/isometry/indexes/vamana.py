@@ -13,7 +13,7 @@ from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_range
 from isometry.indexes.base import check_allowed, check_row_ids, check_search
 from isometry.indexes.levelled import Levelled
-from isometry.indexes.levels import ROLES, Levels, Queries, check_norms, frozen
+from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
 from isometry.indexes.parts import run_parts
 from isometry.indexes.slots import Slots
@@ -99,7 +99,7 @@ class Vamana(Levelled):
     kind_version: ClassVar[int] = 1
     spec_name: ClassVar[str] = "Vamana"
     spec_fields: ClassVar[tuple[str, ...]] = ("degree", "window")
-    spec_slots: ClassVar[tuple[str, ...]] = ROLES
+    spec_slots: ClassVar[tuple[str, ...]] = ("transform", "codec", "refine")
 
     def __init__(
         self,
@@ -355,7 +355,7 @@ class Vamana(Levelled):
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
-            asked = queries.short[part], queries.fine[part]
+            asked = levels.asked(queries, part)
             seen = ready.scratch.take()
             kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
             ready.scratch.give(seen)
@@ -432,8 +432,9 @@ class Vamana(Levelled):
     def _linker(self, levels: Levels, slots: Slots) -> Linker:
         from isometry.indexes.graph import Linker
 
-        space = levels.link_space(slots.used())
-        return Linker(levels.walk, space, levels.walk_dim, self.degree, self.window, self.alpha, self.threads)
+        rows, dim = levels.link_rows()
+        space = levels.link_space(slots.used(), rows, dim)
+        return Linker(rows, space, dim, self.degree, self.window, self.alpha, self.threads)
 
     def _adopt(
         self, levels: Levels, slots: Slots, twins: Twins, graph: NDArray[np.int32], entries: NDArray[np.int32]

@@ -112,6 +112,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     spec_name: ClassVar[str] = "LeanVec"
     spec_fields: ClassVar[tuple[str, ...]] = ("n_components",)
+    wants_refine: ClassVar[bool] = True
 
     components_: NDArray[np.float32]
     query_components_: NDArray[np.float32]

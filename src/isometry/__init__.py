@@ -21,12 +21,14 @@ if TYPE_CHECKING:
         systems,
         testing,
         transforms,
+        tuning,
         vectors,
     )
     from isometry.collections import Collection, Hits, create, open
     from isometry.encoders import load_encoder
     from isometry.errors import IsometryError
     from isometry.indexes import index_from_spec, load_index
+    from isometry.tuning import tune
 
 __all__ = [
     "Collection",
@@ -48,6 +50,8 @@ __all__ = [
     "systems",
     "testing",
     "transforms",
+    "tune",
+    "tuning",
     "vectors",
 ]
 
@@ -62,6 +66,7 @@ _ROOMS = (
     "systems",
     "testing",
     "transforms",
+    "tuning",
     "vectors",
 )
 _HOMES = {
@@ -73,6 +78,7 @@ _HOMES = {
     "IsometryError": "isometry.errors",
     "index_from_spec": "isometry.indexes",
     "load_index": "isometry.indexes",
+    "tune": "isometry.tuning",
 }
 
 

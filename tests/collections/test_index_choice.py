@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import isometry as iso
+from isometry.codecs import Binary
 from isometry.collections import segment
 from isometry.indexes import default_spec
 
@@ -75,3 +76,27 @@ def test_a_manifest_without_the_wish_is_read(collection, tmp_path):
     manifest.pop("checksum", None)
     path.write_text(json.dumps(manifest))
     assert iso.open(tmp_path / "c.iso").build().spec == "Flat"
+
+
+def test_what_compression_costs_is_said_and_kept(collection, tmp_path):
+    assert collection.stats().recall is None
+    built = {spec: collection.build(spec) for spec in ("Flat", "LVQ8,Flat", "Binary,Flat")}
+    assert built["Flat"].recall == 1
+    assert built["LVQ8,Flat"].recall > 0.95 > built["Binary,Flat"].recall
+    sizes = [report.bytes_per_vector for report in built.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    collection.close()
+    stats = iso.open(tmp_path / "c.iso").stats()
+    names = ("recall", "recall_interval", "recall_queries", "bytes_per_vector")
+    assert [getattr(stats, name) for name in names] == [getattr(built["Binary,Flat"], name) for name in names]
+    low, high = stats.recall_interval
+    assert low <= stats.recall <= high
+
+
+def test_an_index_learns_nothing_from_what_measures_it(collection, documents, monkeypatch):
+    monkeypatch.setattr(segment, "_FEWEST_LEARNED", 200)
+    seen = []
+    fit = Binary.fit
+    monkeypatch.setattr(Binary, "fit", lambda self, X, y=None: seen.append(len(X)) or fit(self, X, y))
+    report = collection.build("Binary,Flat")
+    assert seen == [len(documents[1]) - report.recall_queries]

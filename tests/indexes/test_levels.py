@@ -244,3 +244,23 @@ def test_a_codec_of_tables_scores_as_it_decodes(metric, refine):
     np.testing.assert_allclose(scores_of(levels, (q + centre).astype(np.float32)), products, atol=2e-3)
     rows, dim = levels.link_rows()
     assert (type(rows), dim) == (ByteRows, 24)
+
+
+def test_what_is_held_out_is_kept_but_teaches_nothing():
+    x = vectors()
+    x[:10] += 100
+    learned = np.arange(80) >= 10
+    levels = Levels("dot", transform=Turn(), codec=LVQ(8), refine=Float16())
+    levels.fit(x, None, learned)
+    assert len(levels.walk.codes) == 80
+    np.testing.assert_array_equal(levels._part("transform").mean_, x[10:].mean(0))
+    np.testing.assert_array_equal(levels._part("codec").mean_, LVQ(8).fit(Turn().fit(x[10:]).transform(x[10:])).mean_)
+
+
+def test_everything_held_out_leaves_nothing_to_learn():
+    index = index_from_spec("LVQ8,Flat")
+    with pytest.raises(InvalidInput, match="held_out names all 80 rows"):
+        index.build(vectors(), held_out=range(80))
+    with pytest.raises(InvalidInput, match="80"):
+        index.build(vectors(), held_out=[80])
+    assert len(index.build(vectors(), held_out=[3, 5])) == 80

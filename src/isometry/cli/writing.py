@@ -241,7 +241,7 @@ def _described(built: BuildReport) -> str:
         low, high = built.recall_interval
         recall = (
             f"recall@10 {built.recall:.4f} [{low:.4f}, {high:.4f}] against exact search over "
-            f"{built.recall_queries:,} queries"
+            f"{built.recall_queries:,} queries, {built.bytes_per_vector:,.0f} bytes per vector"
         )
     size = readable_bytes(built.nbytes)
     return f"{built.spec}: {recall}; {built.documents:,} documents, {size}, built in {built.seconds:.1f} s."

@@ -33,6 +33,7 @@ from isometry.storage import fsync_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from isometry.collections.segment import Segment
     from isometry.encoders import Encoder, Progress
 
 __all__ = ["LOCK", "Collection"]
@@ -148,6 +149,7 @@ class Collection:
             spec=segment.spec if segment else None,
             metric=self.metric,
             dim=self.dim,
+            **_cost_of(segment),
             encoder=str(self._space.fingerprint) if self._space.fingerprint else None,
             attributes={field.name: str(field.type) for field in self.schema},
             fragments=view.table.fragments()[0],
@@ -349,7 +351,7 @@ class Collection:
             folder = self.path / INDEXES
             folder.mkdir(exist_ok=True)
             aside = folder / f".building-{uuid.uuid4().hex}"
-            built, recall = build_segment(table, manifest, spec, aside, progress)
+            built = build_segment(table, manifest, spec, aside, progress)
             name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
             fsync_path(aside)
             os.rename(aside, folder / name)
@@ -362,9 +364,7 @@ class Collection:
                 spec=built.spec or spec or default_spec(0, 1),
                 documents=len(built),
                 vectors=int(built.starts[-1]),
-                recall=recall.mean if recall else None,
-                recall_interval=(recall.low, recall.high) if recall else None,
-                recall_queries=recall.n if recall else 0,
+                **_cost_of(built),
                 nbytes=folder_bytes(folder / name),
                 seconds=time.perf_counter() - began,
             )
@@ -457,3 +457,14 @@ def _check_ids(ids: Iterable[Any]) -> list[str]:
         if not isinstance(name, str):
             raise InvalidInput(f"ids[{place}] is {name!r} of type {type(name).__name__}; ids are texts")
     return wanted
+
+
+def _cost_of(segment: Segment | None) -> dict[str, Any]:
+    """Return what reports say about the price of an index."""
+    cost = segment.cost if segment else None
+    return {
+        "recall": cost and cost.recall,
+        "recall_interval": cost and (cost.low, cost.high),
+        "recall_queries": cost.queries if cost else 0,
+        "bytes_per_vector": cost and cost.bytes_per_vector,
+    }

@@ -52,11 +52,13 @@ class BuildReport(_Report):
         The index that was built.
     documents, vectors : int
     recall : float or None
-        Share of the exact ten nearest neighbours that the index returns, over `recall_queries` sampled vectors;
-        None when there are no vectors.
+        Share of the exact ten nearest neighbours, as the full vectors give them, that the index returns, over
+        `recall_queries` stored vectors that no transform or codec learned from; None when there are no vectors.
     recall_interval : (float, float) or None
         95 % interval of `recall`.
     recall_queries : int
+    bytes_per_vector : float or None
+        Bytes of the vector index on disk; a full vector takes 4 per dimension.
     nbytes : int
         Bytes of the index on disk.
     seconds : float
@@ -68,6 +70,7 @@ class BuildReport(_Report):
     recall: float | None
     recall_interval: tuple[float, float] | None
     recall_queries: int
+    bytes_per_vector: float | None
     nbytes: int
     seconds: float
 
@@ -139,6 +142,8 @@ class Stats(_Report):
     spec, metric : str or None, str
         The index in use.
     dim : int or None
+    recall, recall_interval, recall_queries, bytes_per_vector
+        What the index costs against full precision, as in `BuildReport`.
     encoder : str or None
         Fingerprint of the encoder.
     attributes : dict
@@ -159,6 +164,10 @@ class Stats(_Report):
     spec: str | None
     metric: str
     dim: int | None
+    recall: float | None
+    recall_interval: tuple[float, float] | None
+    recall_queries: int
+    bytes_per_vector: float | None
     encoder: str | None
     attributes: dict[str, str]
     fragments: int

@@ -11,18 +11,19 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isometry.collections.table import ID, SEQ, VECTORS, DocumentTable, vectors_of
+from isometry.collections.table import ID, SEQ, VECTORS, DocumentTable, folder_bytes, vectors_of
 from isometry.collections.texts import join_texts
 from isometry.errors import Damaged
 from isometry.estimates import Estimate, recall_against_exact
 from isometry.indexes import BM25, default_spec, index_from_spec, load_index
-from isometry.storage import read_folder, write_folder
+from isometry.indexes.levelled import Levelled
+from isometry.storage import Folder, read_folder, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +35,45 @@ if TYPE_CHECKING:
     from isometry.encoders import Progress
     from isometry.indexes import Index
 
-__all__ = ["Segment", "build_segment"]
+__all__ = ["Cost", "Segment", "build_segment"]
 
 ROWS, DENSE, LEXICAL = "rows", "dense", "lexical"
 ROWS_KIND = "segment-rows"
 RECALL_K = 10
 RECALL_QUERIES = 100
+_FEWEST_LEARNED = 10 * RECALL_QUERIES
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an index costs against a scan of the full vectors.
+
+    Attributes
+    ----------
+    recall, low, high : float
+        Share of the exact ten nearest neighbours that it returns, and its 95 % interval.
+    queries : int
+        Stored vectors that were asked for; none counts itself, and no transform or codec learned from them.
+    bytes_per_vector : float
+        On disk.
+    """
+
+    recall: float
+    low: float
+    high: float
+    queries: int
+    bytes_per_vector: float
+
+    @classmethod
+    def of(cls, rows: Folder) -> Cost | None:
+        """Return what is noted in the folder of a segment; None in those of isometry 0.1."""
+        if "cost" not in rows.parameters:
+            return None
+        noted = rows.parameter("cost", dict)
+        numbers = [noted.get(field.name) for field in fields(cls)]
+        if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+            raise rows.damaged(f"its cost is {noted!r:.80}")
+        return cls(**{field.name: noted[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -60,6 +94,8 @@ class Segment:
     starts : (n + 1,) int64
         Document ``i`` owns the vectors ``starts[i]`` to ``starts[i + 1]`` of `dense`.
     dense : Index or None
+    cost : Cost or None
+        What `dense` costs against full precision, as measured when it was built.
     """
 
     path: Path
@@ -69,6 +105,7 @@ class Segment:
     row_offset: NDArray[np.int64]
     starts: NDArray[np.int64]
     dense: Index | None
+    cost: Cost | None
     _id_starts: NDArray[np.int64]
     _id_bytes: NDArray[np.uint8]
 
@@ -95,6 +132,7 @@ class Segment:
             row_offset=rows.array("row_offset", np.int64, (n,)),
             starts=rows.array("starts", np.int64, (n + 1,)),
             dense=dense,
+            cost=Cost.of(rows),
             _id_starts=rows.array("id_starts", np.int64, (n + 1,)),
             _id_bytes=rows.array("id_bytes", np.uint8, (None,)),
         )
@@ -128,7 +166,7 @@ class Segment:
 
 def build_segment(
     table: DocumentTable, manifest: Manifest, spec: str | None, path: Path, progress: Progress | None = None
-) -> tuple[Segment, Estimate | None]:
+) -> Segment:
     """Index every document of `table` into the new folder `path`.
 
     Parameters
@@ -145,9 +183,8 @@ def build_segment(
 
     Returns
     -------
-    segment : Segment
-    recall : Estimate or None
-        Recall@10 of the vector index against a float64 scan, over up to 100 stored vectors as queries.
+    Segment
+        Its `cost` is that of the vector index against a float64 scan, over up to 100 stored vectors as queries.
 
     Notes
     -----
@@ -158,11 +195,23 @@ def build_segment(
     try:
         seq, ids, texts, starts, vectors = _read(table, manifest, report)
         order = np.argsort(seq, kind="stable")
+        noted = {}
+        if len(vectors):
+            if not np.array_equal(order, np.arange(len(order))):
+                vectors = vectors[_passages_of(order, starts)]
+            index = index_from_spec(spec or default_spec(*vectors.shape), metric=manifest.metric)
+            asked = np.random.default_rng(0).permutation(len(vectors))[:RECALL_QUERIES]
+            learns = isinstance(index, Levelled) and len(vectors) >= _FEWEST_LEARNED
+            (index.build(vectors, held_out=asked) if learns else index.build(vectors)).save(path / DENSE)
+            recall = _recall(index, vectors, asked, manifest.metric)
+            if recall is not None:
+                size = folder_bytes(path / DENSE) / len(vectors)
+                noted["cost"] = asdict(Cost(recall.mean, recall.low, recall.high, recall.n, size))
         blobs = [ids[row].encode() for row in order]
         write_folder(
             path / ROWS,
             kind=ROWS_KIND,
-            parameters={"version": table.version},
+            parameters={"version": table.version, **noted},
             arrays={
                 "seq": seq[order],
                 "row_offset": order,
@@ -171,18 +220,10 @@ def build_segment(
                 "id_bytes": np.frombuffer(b"".join(blobs), np.uint8),
             },
         )
-        recall = None
-        if len(vectors):
-            if not np.array_equal(order, np.arange(len(order))):
-                vectors = vectors[_passages_of(order, starts)]
-            chosen = spec or default_spec(*vectors.shape)
-            index = index_from_spec(chosen, metric=manifest.metric).build(vectors)
-            recall = _recall(index, vectors, manifest.metric)
-            index.save(path / DENSE)
         report(len(seq), len(seq), "documents indexed")
         if any(texts):
             BM25().build([texts[row] for row in order]).save(path / LEXICAL)
-        return Segment.open(path), recall
+        return Segment.open(path)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
@@ -221,14 +262,13 @@ def _passages_of(documents: NDArray[np.int64], starts: NDArray[np.int64]) -> NDA
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[documents] - (ends - lengths), lengths)
 
 
-def _recall(index: Index, vectors: NDArray[np.float32], metric: str) -> Estimate | None:
+def _recall(index: Index, vectors: NDArray[np.float32], rows: NDArray[np.int64], metric: str) -> Estimate | None:
     """Compare the index with a scan in double precision that shares no code with it.
 
-    Stored vectors are the queries, and none may count itself as found; None when there is only one vector.
+    The vectors in `rows` are the queries, and none may count itself as found; None when there is only one vector.
     """
     if len(vectors) < 2:
         return None
-    rows = np.random.default_rng(0).permutation(len(vectors))[:RECALL_QUERIES]
     k = min(RECALL_K, len(vectors) - 1)
     found, _ = index.search(vectors[rows], k=k + 1)
     found = np.array([[*hits[hits != row], *[-1] * (k + 1)][:k] for row, hits in zip(rows, found, strict=True)])

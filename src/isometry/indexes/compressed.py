@@ -56,7 +56,7 @@ class CompressedFlat(Levelled):
         self._spec = chain_text(self._parts, PartSpec("Flat"))
         self._used: NDArray[np.int32] | None = None
 
-    def build(self, x: Any, *, queries: Any = None) -> Self:
+    def build(self, x: Any, *, queries: Any = None, held_out: Any = None) -> Self:
         """Index the rows of `x`, forgetting what was there.
 
         Parameters
@@ -64,6 +64,9 @@ class CompressedFlat(Levelled):
         x : (n, d) array of float
         queries : (m, d) array of float, optional
             Examples of queries, which a `transform` may learn from.
+        held_out : sequence of int, optional
+            Rows that are indexed like all others, but that transforms and codecs do not learn from: with them as
+            queries, a measurement of the index is honest.
 
         Raises
         ------
@@ -75,7 +78,8 @@ class CompressedFlat(Levelled):
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         levels = Levels(self.metric, **self._parts)
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
-        levels.fit(vectors if n else np.zeros((1, d), np.float32), examples)
+        learned = self._learned(n, held_out) if n else None
+        levels.fit(vectors if n else np.zeros((1, d), np.float32), examples, learned)
         self._levels, self._mapped, self._used = levels, False, None
         self._slots = Slots(
             np.arange(n, dtype=np.int64) if n else np.full(1, -1, np.int64), np.arange(n, dtype=np.int32)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from isometry.errors import check_choice
-from isometry.indexes.base import METRICS, not_built
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.errors import InvalidInput, check_choice
+from isometry.indexes.base import METRICS, check_row_ids, not_built
 from isometry.indexes.levels import Levels, chain_of
 from isometry.indexes.slots import Slots
 
@@ -53,6 +56,17 @@ class Levelled:
     def __repr__(self) -> str:
         size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
         return f"{self.kind}({self.spec!r}, metric={self.metric!r}): {size}"
+
+    @staticmethod
+    def _learned(n: int, held_out: Any) -> NDArray[np.bool_] | None:
+        """Return which of n rows transforms and codecs may learn from; None for all."""
+        if held_out is None:
+            return None
+        learned = np.ones(n, np.bool_)
+        learned[check_row_ids(held_out, n)] = False
+        if n and not learned.any():
+            raise InvalidInput(f"held_out names all {n} rows; expected some that transforms and codecs may learn from")
+        return learned
 
     def _built(self) -> Slots:
         if self._slots is None:

@@ -102,8 +102,15 @@ class Levels:
 
     # -- making ------------------------------------------------------------------------------------------------------
 
-    def fit(self, x: Floats, examples: Floats | None) -> Floats:
+    def fit(self, x: Floats, examples: Floats | None, learned: NDArray[np.bool_] | None = None) -> Floats:
         """Fit everything on vectors (n, d), and on examples of queries if there are some, and keep the vectors.
+
+        Parameters
+        ----------
+        x : (n, d) float32
+        examples : (m, d) float32 or None
+        learned : (n,) bool, optional
+            Which vectors transforms and codecs may learn from; all are kept.
 
         Returns
         -------
@@ -122,17 +129,20 @@ class Levels:
         self._fitted, self._stored, self.dim = fitted, {}, x.shape[1]
         self._entry = 1 + max((i for i, part in enumerate(chain) if getattr(part, "redefines", False)), default=-1)
         self._maps = frozenset(role for role in _CODECS if role in fitted and fitted[role].maps_queries)
-        x, norms = self._redefined(x, "x", fit=True)
+        part_of = slice(None) if learned is None else learned
+        for part in chain[: self._entry]:
+            x = part.fit(x[part_of]).transform(x)
+        norms = check_norms(x, "x")
         self._centre = x.mean(0, dtype=np.float64).astype(np.float32) if self.metric == "l2" and len(x) else _EMPTY
         short = full = self._enter(x, norms)
         asked = None if examples is None else self._enter(*self._redefined(examples, "queries"))
         for part in chain[self._entry :]:
-            _fit(part, short, asked)
+            _fit(part, short[part_of], asked)
             short = part.transform(short)
             asked = None if asked is None else _asked(part, asked)
-        fitted["codec"].fit(short)
+        fitted["codec"].fit(short[part_of])
         if "refine" in fitted:
-            fitted["refine"].fit(full)
+            fitted["refine"].fit(full[part_of])
         shift = self._finest().mean_
         self._shift = shift if shift.any() else _EMPTY
         self._full_dim, self._short_dim = full.shape[1], short.shape[1]
@@ -393,12 +403,12 @@ class Levels:
         inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)
         return x * inverse[:, None]
 
-    def _redefined(self, x: Floats, name: str, fit: bool = False) -> tuple[Floats, Floats]:
+    def _redefined(self, x: Floats, name: str) -> tuple[Floats, Floats]:
         """Return vectors as those transforms make them that say what is similar, and their norms."""
         norms = check_norms(x, name)
         if self._entry:
             for part in self._chain()[: self._entry]:
-                x = (part.fit(x) if fit else part).transform(x)
+                x = part.transform(x)
             norms = check_norms(x, name)
         return x, norms
 

@@ -134,7 +134,12 @@ class Vamana(Levelled):
     # -- changing ------------------------------------------------------------------------------------------------------
 
     def build(
-        self, x: Any, *, queries: Any = None, progress: Callable[[int, int | None, str], None] | None = None
+        self,
+        x: Any,
+        *,
+        queries: Any = None,
+        held_out: Any = None,
+        progress: Callable[[int, int | None, str], None] | None = None,
     ) -> Self:
         """Index the rows of `x`, forgetting what was there.
 
@@ -143,6 +148,9 @@ class Vamana(Levelled):
         x : (n, d) array of float
         queries : (m, d) array of float, optional
             Examples of queries, which a `transform` may learn from.
+        held_out : sequence of int, optional
+            Rows that are indexed like all others, but that transforms and codecs do not learn from: with them as
+            queries, a measurement of the index is honest.
         progress : callable, optional
             Called as ``progress(done, total, what)``.
 
@@ -166,7 +174,8 @@ class Vamana(Levelled):
             slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
             self._adopt(levels, slots, Twins(), np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32))
             return self
-        short = levels.fit(vectors[order], examples)
+        learned = self._learned(n, held_out)
+        short = levels.fit(vectors[order], examples, None if learned is None else learned[order])
         slots, twins = Slots(order, np.argsort(order).astype(np.int32)), Twins()
         leaders = twins.pair(levels.walk, np.empty(0, np.int32), slots.used())
         entry = _most_central(short, leaders)

@@ -1,0 +1,159 @@
+"""A random rotation in O(d log d): signs and Walsh-Hadamard transforms, for any number of dimensions.
+
+With m the largest power of two up to d, a round flips the values by random signs and transforms m of them: the first in
+rounds 0, 2, ..., the last in rounds 1, 3, .... Where m < d, a value that few rounds have reached would keep too much of
+itself, so after every second round but the last both halves are mixed, value i with value d - floor(d / 2) + i.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.kernels.compiled import kernel
+
+__all__ = ["random_signs", "rotate", "rotate_back"]
+
+_BLOCK_VALUES = 2**18
+_LANES = 16
+_HALF_ROOT = np.float32(math.sqrt(0.5))
+
+
+def random_signs(d: int, rng: np.random.Generator) -> NDArray[np.int8]:
+    """Return what one rotation of d dimensions is made of: (rounds, d) signs."""
+    rounds = 3 if d & (d - 1) == 0 else 4
+    return (2 * rng.integers(0, 2, (rounds, d)) - 1).astype(np.int8)
+
+
+def rotate(x: NDArray[np.float32], signs: NDArray[np.int8], threads: int | None = None) -> NDArray[np.float32]:
+    """Return the rows of `x` rotated: an orthogonal map, up to rounding.
+
+    Parameters
+    ----------
+    x : (n, d) float32
+        C-contiguous. No intermediate value is larger than the length of a row, which must be within float32.
+    signs : (rounds, d) int8
+        From `random_signs`.
+    threads : int, optional
+        At most this many; by default all processors. A row gives the same bytes for any number, and alone.
+    """
+    return _in_blocks(x, signs, False, threads)
+
+
+def rotate_back(x: NDArray[np.float32], signs: NDArray[np.int8], threads: int | None = None) -> NDArray[np.float32]:
+    """Return the rows of which `rotate` makes `x`."""
+    return _in_blocks(x, signs, True, threads)
+
+
+def _in_blocks(x: NDArray[np.float32], signs: NDArray[np.int8], back: bool, threads: int | None) -> NDArray[np.float32]:
+    n, d = x.shape
+    out = np.empty((n, d), np.float32)
+    rows = max(1, _BLOCK_VALUES // d // _LANES) * _LANES
+    starts = range(0, n, rows)
+
+    def one(start: int) -> None:
+        _rotate(x[start : start + rows], signs, back, out[start : start + rows])
+
+    workers = min(threads or _processors(), len(starts))
+    if workers < 2:
+        for start in starts:
+            one(start)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, starts))
+    return out
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@kernel
+def _rotate(x: Any, signs: Any, back: Any, out: Any) -> None:
+    """Rotate rows, as many at once as a register has places: dimension j of row l lies at work[j, l]."""
+    n, d = x.shape
+    rounds = len(signs)
+    m = 1
+    while 2 * m <= d:
+        m *= 2
+    half = d // 2
+    work = np.empty((d, _LANES), np.float32)
+    for first in range(0, n, _LANES):
+        some = x[first : first + _LANES]
+        work[:] = 0
+        for lane in range(len(some)):
+            for j in range(d):
+                work[j, lane] = some[lane, j]
+        for step in range(rounds):
+            at = rounds - 1 - step if back else step
+            begin = (d - m) * (at % 2)
+            if back:
+                _transform(work[begin : begin + m])
+                _flip(work, signs[at], begin, m)
+            else:
+                _flip(work, signs[at], begin, m)
+                _transform(work[begin : begin + m])
+            if m < d and step % 2 == 1 and step < rounds - 1:
+                _mix(work[:half].reshape(-1), work[d - half :].reshape(-1))
+        some = out[first : first + _LANES]
+        for lane in range(len(some)):
+            for j in range(d):
+                some[lane, j] = work[j, lane]
+
+
+@kernel
+def _flip(work: Any, signs: Any, begin: Any, m: Any) -> None:
+    """Flip all values, and scale those m that are transformed to their length afterwards."""
+    scale = np.float32(1 / math.sqrt(m))
+    for j in range(len(work)):
+        factor = np.float32(signs[j])
+        if begin <= j < begin + m:
+            factor *= scale
+        for lane in range(_LANES):
+            work[j, lane] *= factor
+
+
+@kernel
+def _transform(work: Any) -> None:
+    flat = work.reshape(-1)
+    half = _LANES
+    while 4 * half <= len(flat):
+        for at in range(0, len(flat), 4 * half):
+            part = flat[at : at + 4 * half]
+            _four(part[:half], part[half : 2 * half], part[2 * half : 3 * half], part[3 * half :])
+        half *= 4
+    if half < len(flat):
+        _two(flat[:half], flat[half:])
+
+
+@kernel
+def _two(left: Any, right: Any) -> None:
+    for i in range(len(left)):
+        a, b = left[i], right[i]
+        left[i] = a + b
+        right[i] = a - b
+
+
+@kernel
+def _four(first: Any, second: Any, third: Any, fourth: Any) -> None:
+    """Two levels of `_two` at once."""
+    for i in range(len(first)):
+        a, b, c, d = first[i], second[i], third[i], fourth[i]
+        ab, cd, a_b, c_d = a + b, c + d, a - b, c - d
+        first[i] = ab + cd
+        second[i] = a_b + c_d
+        third[i] = ab - cd
+        fourth[i] = a_b - c_d
+
+
+@kernel
+def _mix(left: Any, right: Any) -> None:
+    for i in range(len(left)):
+        a, b = left[i] * _HALF_ROOT, right[i] * _HALF_ROOT
+        left[i] = a + b
+        right[i] = a - b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.codecs import LVQ, BFloat16, Binary, Float8, Float16, Float32
+from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int
 from isometry.testing import CodecCase, check_codec, codec_checks
 
 CASES = [
@@ -21,6 +21,15 @@ CASES = [
     CodecCase("Float8", Float8, error=2**-4),
     CodecCase("Float8-e5m2", lambda: Float8("e5m2", scaled=False), error=2**-3, largest=57344, smallest=2**-17),
     CodecCase("Binary", Binary, error=1),
+    CodecCase("Float4", Float4, error=1 / 6),
+    CodecCase("Float4-global", lambda: Float4("global"), error=1),
+    CodecCase("Float4-none", lambda: Float4("none"), error=1 / 3, largest=6, smallest=0.25),
+    CodecCase("Int8", Int, error=1),
+    CodecCase("Int4", lambda: Int(4), error=1),
+    CodecCase("Int8-global", lambda: Int(ranges="global"), error=1),
+    CodecCase("Int4-global", lambda: Int(4, ranges="global"), error=1),
+    CodecCase("Int8-vector", lambda: Int(ranges="vector"), error=1 / 254),
+    CodecCase("Int4-vector", lambda: Int(4, ranges="vector"), error=1 / 2),
 ]
 
 

@@ -2,8 +2,10 @@
 
 from isometry.codecs.base import Codec as Codec
 from isometry.codecs.binary import Binary as Binary
+from isometry.codecs.float4 import Float4 as Float4
 from isometry.codecs.float8 import Float8 as Float8
 from isometry.codecs.floats import BFloat16 as BFloat16
 from isometry.codecs.floats import Float16 as Float16
 from isometry.codecs.floats import Float32 as Float32
+from isometry.codecs.integer import Int as Int
 from isometry.codecs.lvq import LVQ as LVQ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,7 +32,11 @@ class Float8(CodecBase):
         reaches from 2^-16 to 57,344.
     scaled : bool, default True
         Whether the largest magnitude of the vectors that were fitted is mapped to the largest number of the format.
-        Without it, embeddings of norm 1 lie in the lowest binades of e4m3 and lose precision there.
+        Without it this is the plain cast, but that it saturates: embeddings of norm 1 lie in the lowest binades of
+        e4m3 and lose precision there.
+    power_of_two : bool, default False
+        Round the scale up to a power of two. Multiplying by it is exact: what was a float of this format before
+        scaling stays as it is, unless it lies below the format's smallest. Up to half of the largest binade is unused.
 
     Attributes
     ----------
@@ -57,9 +62,10 @@ class Float8(CodecBase):
 
     spec_name: ClassVar[str] = "Float8"
 
-    def __init__(self, format: str = "e4m3", scaled: bool = True) -> None:
+    def __init__(self, format: str = "e4m3", scaled: bool = True, power_of_two: bool = False) -> None:
         self.format = format
         self.scaled = scaled
+        self.power_of_two = power_of_two
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the scale from vectors (n, d).
@@ -73,6 +79,8 @@ class Float8(CodecBase):
         _, largest, _ = _FORMATS[check_choice("format", self.format, _FORMATS)]
         reached = max(float(x.max()), -float(x.min()))
         self.scale_ = float(np.float32(reached / largest)) if self.scaled and reached > _SMALLEST_REACH else 1.0
+        if self.power_of_two:
+            self.scale_ = 2.0 ** math.ceil(math.log2(self.scale_))
         self.mean_ = np.zeros(x.shape[1], np.float32)
         self.nbytes_per_vector_ = x.shape[1]
         return self
@@ -81,7 +89,8 @@ class Float8(CodecBase):
         import ml_dtypes
 
         name, largest, _ = _FORMATS[self.format]
-        scaled = np.clip(x / np.float32(self.scale_), -largest, largest)
+        with np.errstate(over="ignore"):
+            scaled = np.clip(x / np.float32(self.scale_), -largest, largest)
         return scaled.astype(getattr(ml_dtypes, name)).view(np.uint8)
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> Float8E4M3Rows | Float8E5M2Rows:

@@ -189,7 +189,7 @@ def load_vectors(
         raise NotFound(f"found {len(texts.names)} names; view 'names' needs more than {JUDGED}: WordNet has them")
     home = cache_folder() / "benchmarks" if folder is None else folder
     home.mkdir(parents=True, exist_ok=True)
-    encode = _MiniLM(home, progress) if space == "minilm" else _LSA(home, texts.base, dim)
+    encode = Bundled(home, progress) if space == "minilm" else _LSA(home, texts.base, dim)
     x = encode(texts.base)
     asked = texts.names if view == "names" else texts.queries
     q = _aligned(texts, x, home) if view == "static" else encode(asked)
@@ -256,8 +256,8 @@ def unit(x: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(x / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
-class _MiniLM:
-    """Encodes with the bundled encoder, resuming after an interruption."""
+class Bundled:
+    """Encodes with the bundled encoder, keeping what it made and resuming after an interruption."""
 
     def __init__(self, home: Path, progress: Progress | None) -> None:
         from isometry.encoders import load_encoder
@@ -265,6 +265,7 @@ class _MiniLM:
         self._home, self._progress, self._encoder = home, progress, load_encoder()
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return unit vectors of the texts."""
         from isometry.encoders import encode_to_folder
 
         name = f"minilm-{_digest_texts(texts, self._encoder.fingerprint.digest)}"

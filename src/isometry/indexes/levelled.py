@@ -50,6 +50,11 @@ class Levelled:
         slots = self._built()
         return self._levels.nbytes + slots.row_ids.nbytes + slots.slot_of.nbytes
 
+    @property
+    def bytes_per_vector(self) -> float:
+        """Bytes that the codes of a vector take on all levels, without ids and links."""
+        return self._levels.nbytes / self._built().capacity
+
     def __len__(self) -> int:
         return 0 if self._slots is None else len(self._slots)
 

@@ -51,6 +51,10 @@ def test_numbers_between_two_become_the_even_one():
     for sign in (1, -1):
         assert decoded(codec, sign * middles).tolist() == [[sign * v for v in (0, 1, 1, 2, 2, 4, 4, 6)]]
         assert decoded(codec, sign * np.array([NUMBERS], np.float32)).tolist() == [[sign * v for v in NUMBERS]]
+        for towards in (0.0, 1e9):
+            near = sign * np.nextafter(middles, np.float32(towards))
+            theirs = np.clip(near, -6, 6).astype(ml_dtypes.float4_e2m1fn).astype(np.float32)
+            assert np.array_equal(decoded(codec, near), theirs)
 
 
 def test_a_plain_cast_loses_unit_vectors_altogether():

@@ -88,6 +88,17 @@ def test_every_finite_byte_decodes_as_in_ml_dtypes():
         assert codec.transform(values[codes]).tobytes() == codes.tobytes()
 
 
+@pytest.mark.parametrize("format", TYPES)
+def test_rounding_is_right_next_to_every_middle(format):
+    values = np.arange(128, dtype=np.uint8).view(TYPES[format]).astype(np.float32)
+    values = values[np.isfinite(values)]
+    middles = (values[1:] + values[:-1]) / 2
+    x = np.concatenate([values, middles, np.nextafter(middles, np.float32(0)), np.nextafter(middles, np.float32(1e9))])
+    x = np.concatenate([x, -x])[None]
+    codec = Float8(format, scaled=False).fit(x)
+    assert codec.transform(x).tobytes() == x.astype(TYPES[format]).tobytes()
+
+
 def test_it_survives_storage_and_files_without_the_newer_parameter():
     codec = Float8("e5m2", power_of_two=True).fit(X)
     kind, parameters, stored = state(codec)

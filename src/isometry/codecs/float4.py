@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.codecs.base import CodecBase
+from isometry.codecs.float8 import small_floats
 from isometry.codecs.integer import halved, nibble_rows
 from isometry.errors import check_choice
 from isometry.estimators import check_vectors
@@ -19,7 +20,7 @@ _SCALES = ("vector", "global", "none")
 _LARGEST = 6.0
 _HEADER = 4
 _SMALLEST_REACH = 2.0**-100
-_BLOCK_VALUES = 2**18
+_BLOCK_VALUES = 2**17
 
 
 class Float4(CodecBase):
@@ -92,7 +93,7 @@ class Float4(CodecBase):
                 scale = _scale(np.abs(block).max(axis=1, keepdims=True))
                 into[:, :_HEADER] = scale.astype("<f4").view(np.uint8)
                 into = into[:, _HEADER:]
-            into[:] = halved(_cast(block, scale))
+            into[:] = halved(small_floats(block, scale, "float4_e2m1fn", _LARGEST) & np.uint8(15))
         return out
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> Float4Rows:
@@ -109,11 +110,3 @@ class Float4(CodecBase):
 def _scale(reach: Any) -> Any:
     """Return what maps a magnitude to 6; 1 where there is next to nothing to map."""
     return np.where(reach > _SMALLEST_REACH, reach / np.float32(_LARGEST), np.float32(1))
-
-
-def _cast(x: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.uint8]:
-    import ml_dtypes
-
-    with np.errstate(over="ignore"):
-        scaled = np.clip(x / scale, -_LARGEST, _LARGEST)
-    return scaled.astype(ml_dtypes.float4_e2m1fn).view(np.uint8) & np.uint8(15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,13 +14,14 @@ from isometry.errors import check_choice
 from isometry.estimators import check_vectors
 from isometry.kernels.rows import Float8E4M3Rows, Float8E5M2Rows, padded_copy
 
-__all__ = ["Float8"]
+__all__ = ["Float8", "small_floats"]
 
 _FORMATS: dict[str, tuple[str, float, type[Float8E4M3Rows] | type[Float8E5M2Rows]]] = {
     "e4m3": ("float8_e4m3fn", 448.0, Float8E4M3Rows),
     "e5m2": ("float8_e5m2", 57344.0, Float8E5M2Rows),
 }
 _SMALLEST_REACH = 2.0**-100
+_BLOCK_VALUES = 2**17
 
 
 class Float8(CodecBase):
@@ -86,15 +88,38 @@ class Float8(CodecBase):
         return self
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        import ml_dtypes
-
         name, largest, _ = _FORMATS[self.format]
-        with np.errstate(over="ignore"):
-            scaled = np.clip(x / np.float32(self.scale_), -largest, largest)
-        return scaled.astype(getattr(ml_dtypes, name)).view(np.uint8)
+        out = np.empty(x.shape, np.uint8)
+        rows = max(1, _BLOCK_VALUES // x.shape[1])
+        for start in range(0, len(x), rows):
+            block = slice(start, start + rows)
+            out[block] = small_floats(x[block], np.float32(self.scale_), name, largest)
+        return out
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> Float8E4M3Rows | Float8E5M2Rows:
         """Return codes (n, d) as a layout of `isometry.kernels.rows`: a copy."""
         array = self._checked_codes(codes)
         scales = padded_copy(np.full((len(array), 1), self.scale_, np.float32))
         return _FORMATS[self.format][2](padded_copy(array), scales)
+
+
+def small_floats(
+    x: NDArray[np.float32], scale: NDArray[np.float32] | np.float32, name: str, largest: float
+) -> NDArray[np.uint8]:
+    """Return x / scale as floats of a type of `ml_dtypes` of at most 8 bits, one in a byte, none beyond `largest`.
+
+    To round to so few digits it is enough to know 16 bits of a float32, and whether what follows is zero.
+    """
+    with np.errstate(over="ignore"):
+        bits = (x / scale).view(np.uint32)
+    follows = np.minimum(bits & np.uint32(0xFFFF), np.uint32(1))
+    return _rounded(name, largest)[((bits >> np.uint32(16)) | follows).astype(np.intp)]
+
+
+@cache
+def _rounded(name: str, largest: float) -> NDArray[np.uint8]:
+    """Return the small float nearest to each float32 whose lower 16 bits are zero."""
+    import ml_dtypes
+
+    numbers = np.nan_to_num((np.arange(2**16, dtype=np.uint32) << 16).view(np.float32), nan=0.0)
+    return np.clip(numbers, -largest, largest).astype(getattr(ml_dtypes, name)).view(np.uint8)

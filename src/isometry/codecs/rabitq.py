@@ -12,8 +12,9 @@ from sklearn.utils import check_random_state
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
 from isometry.estimators import LARGEST, check_vectors
-from isometry.kernels.rabitq import HEADER, encode, packed_bytes
-from isometry.kernels.rotate import random_signs, rotate, rotate_back
+from isometry.kernels.encode import HEADER
+from isometry.kernels.rabitq import encode, errors, mirror, packed_bytes, turn, turn_back
+from isometry.kernels.rotate import random_signs
 from isometry.kernels.rows import BitRows, ByteRows, NibbleRows, PlaneRows, padded_copy, values_of
 
 __all__ = ["RaBitQ"]
@@ -25,11 +26,12 @@ _SCALE = np.float32(2.0**16)
 class RaBitQ(CodecBase):
     r"""Points of a grid that look in the direction of a rotated vector, scaled so that scores are unbiased.
 
-    With R a random rotation and :math:`r = R (x - \mu)`, a row stores the point v of the grid
+    With R a random rotation that turns the mean :math:`\mu` to :math:`u = (1, ..., 1) / \sqrt d`, what it makes of
+    :math:`x - \mu` is :math:`r + \alpha u` with :math:`r \perp u`. A row stores :math:`\alpha`, the point v of the grid
     :math:`\{-\frac{2^B - 1}{2}, ..., -\frac12, \frac12, ..., \frac{2^B - 1}{2}\}^d` that has the smallest angle with r,
     and the step :math:`\Delta = \|r\|^2 / \langle v, r \rangle`. For any query q,
-    :math:`\langle R q, \Delta v \rangle` is :math:`\langle q, x - \mu \rangle` on average over R; `error_bound` says how
-    far it is off.
+    :math:`\langle R q, \Delta (v - \langle u, v \rangle u) + \alpha u \rangle` is :math:`\langle q, x - \mu \rangle` on
+    average over R; `error_bound` says how far it is off.
 
     Parameters
     ----------
@@ -43,7 +45,9 @@ class RaBitQ(CodecBase):
     mean_ : (d,) float32
         :math:`\mu`, the mean of the vectors that were fitted.
     signs_ : (rounds, d) int8
-        R, as `isometry.kernels.rotate` describes.
+        R before it is made to fit the mean, as `isometry.kernels.rotate` describes.
+    normal_ : (d,) float32
+        The normal of the mirror that comes first, and makes it fit.
     nbytes_per_vector_ : int
         8, and d B / 8, in which d is rounded up to a multiple of 64 (of 32 for 4 bits, of 16 for 8).
     n_features_in_ : int
@@ -55,12 +59,13 @@ class RaBitQ(CodecBase):
     between v and r, the vector is :math:`\|r\| \tan\theta` away from x, where the nearest along v would be
     :math:`\|r\| \sin\theta` away; for one bit 0.76 and 0.60 of :math:`\|r\|`, for four 0.10.
 
-    Codes are bytes ``[step float32, length of r float32, codes]``, little-endian: a value of the rotated vector is
-    step * (code - (2^B - 1) / 2). `fit` costs O(n d), `transform` O(n d (log d + 24)) on all processors, with the same
-    bytes on any number.
+    Codes are bytes ``[step float32, low float32, codes]``, little-endian: a value of the rotated vector is
+    step * code + low, with code = v + (2^B - 1) / 2; the last 8 bits of low hold the error. `fit` costs O(n d),
+    `transform` O(n d (log d + 24)) on all processors, with the same bytes on any number.
 
-    Differences from the papers: R takes O(d log d) for any d, without padding; v is the best of 24 scales that are
-    tried, not of all; the bound is the quantile of the exact distribution, where the first paper has a constant.
+    Differences from the papers: :math:`\alpha` is kept apart, since queries look along the mean too, and exact, since
+    it takes no more bytes; R takes O(d log d) for any d, without padding; v is the best for 24 scales that are tried,
+    not for all; the bound is a quantile of the exact distribution, where the first paper has a constant.
 
     References
     ----------
@@ -84,6 +89,7 @@ class RaBitQ(CodecBase):
     maps_queries: ClassVar[bool] = True
 
     signs_: NDArray[np.int8]
+    normal_: NDArray[np.float32]
 
     def __init__(self, bits: int = 1, random_state: Any = 0) -> None:
         self.bits = bits
@@ -102,26 +108,26 @@ class RaBitQ(CodecBase):
         d = x.shape[1]
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.signs_ = random_signs(d, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
+        self.normal_ = mirror(self.mean_, self.signs_)
         self.nbytes_per_vector_ = HEADER + packed_bytes(d, self.bits)
         return self
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return queries (nq, d) rotated."""
-        return rotate(np.ascontiguousarray(q, np.float32), self.signs_)
+        return turn(np.ascontiguousarray(q, np.float32), self.normal_, self.signs_)
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> BitRows | NibbleRows | ByteRows | PlaneRows:
         """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
         array = self._checked_codes(codes)
-        step = _header(array)[:, :1]
-        constants = padded_copy(np.hstack([step, step * np.float32(-(2**self.bits - 1) / 2)]))
-        return _LAYOUTS.get(self.bits, PlaneRows)(padded_copy(array[:, HEADER:]), constants)
+        layout = _LAYOUTS.get(self.bits, PlaneRows)
+        return layout(padded_copy(array[:, HEADER:]), padded_copy(_constants(array)))
 
     def error_bound(self, codes: NDArray[np.uint8], confidence: float = 0.95) -> NDArray[np.float32]:
         r"""Return per row how far the score of a query of length 1 is off at most, with a probability of `confidence`.
 
-        Over the draw of R, whatever the query: what a row has beside r, :math:`e = \Delta v - r`, is orthogonal to r
-        and looks anywhere else with the same probability, so the square of its product with a query of length 1 is at
-        most :math:`|e|^2 = |\Delta v|^2 - |r|^2` times a number of the distribution Beta(1/2, d/2 - 1).
+        Over the draw of R, whatever the query: what a row has beside :math:`r + \alpha u` is orthogonal to both and
+        looks anywhere else with the same probability. So the square of its product with a query of length 1 is at most
+        the square of its own length, times a number of the distribution Beta(1/2, (d - 3) / 2).
 
         Parameters
         ----------
@@ -136,23 +142,23 @@ class RaBitQ(CodecBase):
         """
         if not (isinstance(confidence, float | int | np.floating) and 0 < confidence < 1):
             raise InvalidInput(f"confidence is {confidence!r}; expected a number above 0 and below 1")
-        d = self.n_features_in_ if hasattr(self, "n_features_in_") else 1
         rows = self.fine_rows(codes)
-        length = _header(self._checked_codes(codes))[:, 1].astype(np.float64)
-        squares = np.square(values_of(rows, d).astype(np.float64)).sum(axis=1)
-        share = betaincinv(0.5, d / 2 - 1, confidence) if d > 2 else 1.0
-        return np.sqrt(np.maximum(squares - length**2, 0) * share).astype(np.float32)
+        d = self.n_features_in_
+        values = values_of(rows, d).astype(np.float64)
+        length = np.linalg.norm(values - values.mean(axis=1, keepdims=True), axis=1)
+        share = betaincinv(0.5, (d - 3) / 2, confidence) if d > 3 else 1.0
+        return (length * errors(rows.constants[:, 1]) * np.sqrt(share)).astype(np.float32)
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return encode(x, self.mean_, self.signs_, self.bits)
+        return encode(x, self.mean_, self.normal_, self.signs_, self.bits)
 
     def _decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         # Partial sums of values near 2^125 would leave float32.
         largest = 2 * np.float32(LARGEST)
-        vectors = rotate_back(np.ascontiguousarray(values / _SCALE), self.signs_)
+        vectors = turn_back(np.ascontiguousarray(values / _SCALE), self.normal_, self.signs_)
         return np.clip(vectors, -largest / _SCALE, largest / _SCALE) * _SCALE
 
 
-def _header(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the numbers (n, 2) before the codes of a row."""
+def _constants(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return step and low (n, 2) of rows."""
     return np.ascontiguousarray(codes[:, :HEADER]).view("<f4").astype(np.float32, copy=False)

@@ -1,7 +1,13 @@
-"""Encoding to the grid point whose direction is nearest, after a random rotation (RaBitQ)."""
+"""Encoding to the grid point whose direction is nearest, after a random rotation (RaBitQ).
+
+A row is ``step * code + low`` in every dimension, so low adds the same number to all of them. The rotation is made to
+turn the mean of the vectors into that direction, (1, ..., 1): low then holds what a row has along the mean, without
+error and for nothing, and codes are spent on the rest.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,17 +18,21 @@ from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.encode import FLATTEST, HEADER
-from isometry.kernels.rotate import rotate
+from isometry.kernels.rotate import rotate, rotate_back
 from isometry.kernels.rows import code_bytes, pack_nibbles, pack_planes
 
-__all__ = ["encode", "encode_reference", "packed_bytes"]
+__all__ = ["encode", "encode_reference", "errors", "mirror", "packed_bytes", "turn", "turn_back"]
 
+ERROR_STEPS = 16
+"""Errors are kept as powers of 2^(-1 / 16)."""
+_ERROR_MASK = np.uint32(255)
 _BLOCK_VALUES = 2**18
 _LARGEST = 2.0**127
 _COARSE = 16
 _FINE = 8
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0)
+_summing = partial(kernel, fastmath={"reassoc", "nnan", "nsz", "contract"})
 
 
 def packed_bytes(d: int, bits: int) -> int:
@@ -30,14 +40,47 @@ def packed_bytes(d: int, bits: int) -> int:
     return code_bytes(d, bits) if bits in (1, 4, 8) else bits * code_bytes(d, 1)
 
 
+def mirror(mean: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the normal (d,) of the mirror that comes before the rotation, so that both turn `mean` to all ones.
+
+    Zeros, where there is none, for a mean of zeros.
+    """
+    d = len(mean)
+    direction = mean.astype(np.float64)
+    direction /= max(np.abs(direction).max(), float(FLATTEST))
+    length = np.linalg.norm(direction)
+    if length < 1:
+        return np.zeros(d, np.float32)
+    ones = rotate_back(np.full((1, d), 1 / np.sqrt(d), np.float32), signs)[0].astype(np.float64)
+    normal = direction / length
+    normal += ones if normal @ ones > 0 else -ones
+    return (normal / np.linalg.norm(normal)).astype(np.float32)
+
+
+def turn(x: NDArray[np.float32], normal: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return rows (n, d) mirrored and rotated."""
+    return rotate(_mirrored(x, normal), signs)
+
+
+def turn_back(x: NDArray[np.float32], normal: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the rows of which `turn` makes `x`."""
+    return _mirrored(rotate_back(x, signs), normal)
+
+
+def errors(low: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sines of the angles between rows and what their codes hold of them, from where `encode` keeps them."""
+    return 2.0 ** (-(low.view(np.uint32) & _ERROR_MASK).astype(np.float64) / ERROR_STEPS)
+
+
 def encode(
     x: NDArray[np.float32],
     mean: NDArray[np.float32],
+    normal: NDArray[np.float32],
     signs: NDArray[np.int8],
     bits: int,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Return per vector its step, the length of what was encoded, and the codes, as bytes.
+    """Return per vector step and low, and the codes, as bytes.
 
     Parameters
     ----------
@@ -45,6 +88,8 @@ def encode(
         C-contiguous, finite, no value beyond 2^125.
     mean : (d,) float32
         Taken off first.
+    normal : (d,) float32
+        From `mirror`.
     signs : (rounds, d) int8
         The rotation, from `isometry.kernels.rotate.random_signs`.
     bits : int
@@ -54,9 +99,12 @@ def encode(
 
     Notes
     -----
-    With r what is rotated and the grid of B bits the numbers :math:`-(2^B - 1) / 2, ..., (2^B - 1) / 2`, every grid
-    point of the best direction is what r rounds to, multiplied by some t. 16 values of t are tried, over the range that
-    the best one lies in for rotated vectors, and 8 more around the best of them: 24 passes over the row.
+    With r what is rotated, less the mean of its values, and v a point of the grid of the numbers -(2^B - 1) / 2, ...,
+    (2^B - 1) / 2, the v whose direction is nearest to that of r is what t r rounds to for some t. 16 values of t are
+    tried, over the range that the best one lies in for rotated vectors, and 8 more around the best of them.
+
+    The last 8 bits of low hold the sine of the angle between r and what step * v adds to low, as `errors` reads it:
+    rounded up, by 4.4 % at most. They change low by less than 2^-15 of itself.
     """
     n, d = x.shape
     out = np.zeros((n, HEADER + packed_bytes(d, bits)), np.uint8)
@@ -64,10 +112,10 @@ def encode(
     starts = range(0, n, rows)
 
     def one(start: int) -> None:
-        rotated, size = _rotated(x[start : start + rows], mean, signs)
-        codes = np.empty(rotated.shape, np.uint8)
-        constants = np.empty((len(rotated), 2), np.float32)
-        _quantise(rotated, bits, codes, constants)
+        turned, size = _turned(x[start : start + rows], mean, normal, signs)
+        codes = np.empty(turned.shape, np.uint8)
+        constants = np.empty((len(turned), 3), np.float32)
+        _quantise(turned, bits, codes, constants)
         _write(codes, constants, size, bits, out[start : start + rows])
 
     workers = min(threads or _processors(), len(starts))
@@ -81,39 +129,51 @@ def encode(
 
 
 def encode_reference(
-    x: NDArray[np.float32], mean: NDArray[np.float32], signs: NDArray[np.int8], bits: int
+    x: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    normal: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    bits: int,
 ) -> NDArray[np.uint8]:
-    """Return what `encode` would if it tried every t that makes a difference: O(n d 2^B log), by NumPy."""
-    rotated, size = _rotated(x, mean, signs)
-    codes = np.empty(rotated.shape, np.uint8)
-    constants = np.zeros((len(x), 2), np.float32)
+    """Return what `encode` would if it tried every t that makes a difference: O(n d^2 2^B), by NumPy."""
+    turned, size = _turned(x, mean, normal, signs)
+    codes = np.zeros(turned.shape, np.uint8)
+    constants = np.zeros((len(x), 3), np.float32)
     top = 2 ** (bits - 1) - 1
-    for i, row in enumerate(rotated.astype(np.float64)):
-        levels = np.zeros(row.shape)
-        if size[i]:
-            with np.errstate(divide="ignore"):
-                turns = np.unique(np.append(np.arange(1, top + 1) / np.abs(row)[:, None], 0))
-            turns = turns[np.isfinite(turns)]
-            between = np.append((turns[1:] + turns[:-1]) / 2, 2 * turns[-1])
-            tried = np.minimum(np.floor(between[:, None] * np.abs(row)), top)
-            cosines = (tried + 0.5) @ np.abs(row) / np.linalg.norm(tried + 0.5, axis=1)
-            levels = tried[cosines.argmax()]
-            constants[i] = row @ row / ((levels + 0.5) @ np.abs(row)), np.linalg.norm(row)
-        codes[i] = 2 ** (bits - 1) + np.where(row > 0, levels, -1 - levels)
+    for i, row in enumerate(turned.astype(np.float64)):
+        r = row - row.mean()
+        magnitudes = np.abs(r)
+        if not magnitudes.any():
+            constants[i] = 0, row.mean(), 0
+            continue
+        with np.errstate(divide="ignore"):
+            turns = np.unique(np.append(np.arange(1, top + 1) / magnitudes[:, None], 0))
+        turns = turns[np.isfinite(turns)]
+        between = np.append((turns[1:] + turns[:-1]) / 2, 2 * turns[-1])
+        tried = np.minimum(np.floor(between[:, None] * magnitudes), top) + 0.5
+        v = tried[(tried @ magnitudes / np.linalg.norm(tried, axis=1)).argmax()] * np.where(r > 0, 1, -1)
+        codes[i] = v + (2**bits - 1) / 2
+        step = r @ r / (v @ r)
+        sine = np.linalg.norm(step * (v - v.mean()) - r) / np.linalg.norm(step * (v - v.mean()))
+        constants[i] = step, row.mean() - step * codes[i].mean(), sine
     out = np.zeros((len(x), HEADER + packed_bytes(x.shape[1], bits)), np.uint8)
     _write(codes, constants, size, bits, out)
     return out
 
 
-def _rotated(
-    x: NDArray[np.float32], mean: NDArray[np.float32], signs: NDArray[np.int8]
+def _turned(
+    x: NDArray[np.float32], mean: NDArray[np.float32], normal: NDArray[np.float32], signs: NDArray[np.int8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is left of rows without the mean, divided by its largest magnitude and rotated; and the latter."""
+    """Return what is left of rows without the mean, divided by its largest magnitude and turned; and the latter."""
     centred = x - mean
     size = np.maximum(centred.max(axis=1), -centred.min(axis=1))
     size[size < FLATTEST] = 0
     centred *= np.divide(1, size, out=np.zeros_like(size), where=size > 0)[:, None]
-    return rotate(centred, signs, threads=1), size
+    return rotate(_mirrored(centred, normal), signs, threads=1), size
+
+
+def _mirrored(x: NDArray[np.float32], normal: NDArray[np.float32]) -> NDArray[np.float32]:
+    return x - (2 * np.vecdot(x, normal))[:, None] * normal
 
 
 def _write(
@@ -123,9 +183,14 @@ def _write(
     bits: int,
     out: NDArray[np.uint8],
 ) -> None:
-    longest = _LARGEST / np.array([2**bits, 1])
-    numbers = np.minimum(constants * size[:, None].astype(np.float64), longest)
-    out[:, :HEADER] = numbers.astype("<f4").view(np.uint8)
+    """Scale the constants (step, low, sine of the angle), put the last two together, and pack the codes."""
+    scaled = constants[:, :2] * size[:, None].astype(np.float64)
+    numbers = np.clip(scaled, -_LARGEST, _LARGEST / np.array([2**bits, 1])).astype("<f4")
+    with np.errstate(divide="ignore"):
+        error = np.clip(np.floor(-ERROR_STEPS * np.log2(constants[:, 2])), 0, _ERROR_MASK).astype("<u4")
+    low = numbers[:, 1:].view("<u4")
+    low[:, 0] = np.where(size > 0, (low[:, 0] & ~_ERROR_MASK) | error, 0)
+    out[:, :HEADER] = numbers.view(np.uint8)
     if bits == 8:
         out[:, HEADER : HEADER + codes.shape[1]] = codes
     else:
@@ -141,19 +206,38 @@ def _quantise(x: Any, bits: Any, codes: Any, constants: Any) -> None:
     n, d = x.shape
     middle = np.int32(2 ** (bits - 1))
     top = middle - np.int32(1)
+    row = np.empty(d, np.float32)
     magnitudes = np.empty(d, np.float32)
     for i in range(n):
-        largest = _magnitudes(x[i], magnitudes)
+        average = _average(x[i])
+        largest = _magnitudes(x[i], average, row, magnitudes)
         scale = _ZERO
         if top > 0 and largest > 0:
             scale = _best_scale(magnitudes, largest, top)
-        product, _, length = _sums(magnitudes, scale, top)
-        constants[i, 0] = length / product if largest > 0 else _ZERO
-        constants[i, 1] = np.sqrt(length)
-        row = x[i]
+        product, square, length = _sums(magnitudes, scale, top)
+        total = np.int32(0)
         for j in range(d):
             level = min(np.int32(magnitudes[j] * scale), top)
-            codes[i, j] = middle + (level if row[j] > 0 else -1 - level)
+            code = middle + (level if row[j] > 0 else -1 - level)
+            codes[i, j] = code
+            total += code
+        step, sine = _ZERO, _ZERO
+        if product > 0:
+            step = length / product
+            off = np.float64(total) / d - (np.float64(middle) - 0.5)
+            spread = np.float64(square) - d * off * off
+            sine = np.float32(math.sqrt(max(1 - np.float64(product) * product / length / spread, 0.0)))
+        constants[i, 0] = step
+        constants[i, 1] = average - np.float32(np.float64(step) * total / d)
+        constants[i, 2] = sine
+
+
+@_summing
+def _average(row: Any) -> Any:
+    total = 0.0
+    for value in row:
+        total += value
+    return np.float32(total / len(row))
 
 
 @kernel
@@ -179,16 +263,18 @@ def _best_of(magnitudes: Any, top: Any, first: Any, step: Any, tries: Any) -> An
     return found
 
 
-@kernel
-def _magnitudes(row: Any, out: Any) -> Any:
+@_summing
+def _magnitudes(row: Any, average: Any, differences: Any, out: Any) -> Any:
     largest = _ZERO
     for j in range(len(row)):
-        out[j] = abs(row[j])
+        difference = row[j] - average
+        differences[j] = difference
+        out[j] = abs(difference)
         largest = max(largest, out[j])
     return largest
 
 
-@partial(kernel, fastmath={"reassoc", "nsz", "contract"})
+@_summing
 def _sums(magnitudes: Any, scale: Any, top: Any) -> Any:
     """Return <v, m>, <v, v> and <m, m> for the magnitudes m and the grid point v that scale * m rounds to."""
     product, square, length = _ZERO, _ZERO, _ZERO

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isometry.codecs import LVQ, Float16
 from isometry.errors import DimensionMismatch, InvalidInput, TooLarge
-from isometry.indexes import METRICS, Flat, Vamana, index_from_spec, load_index
+from isometry.indexes import METRICS, Flat, Vamana, index_from_spec, levelled, load_index
 from isometry.indexes import vamana as module
 
 SPECS = ["Vamana16", "LVQ8,Vamana16", "LVQ4x8,Vamana16", "LeanVec16,LVQ8,Vamana16 -> Float16"]
@@ -239,12 +239,15 @@ def test_many_dimensions(spec):
 
 
 def test_more_memory_than_there_is_is_refused_before_trying(monkeypatch):
-    monkeypatch.setattr(module, "_free_memory", lambda: 16 * 2**30)
+    monkeypatch.setattr(levelled, "_free_memory", lambda: 16 * 2**30)
     monkeypatch.setattr(module, "as_dense", lambda x, **_: x)
     huge = np.broadcast_to(np.float32(0), (3_000_000, 1024))  # n * d is beyond 2^31; takes no memory
     with pytest.raises(TooLarge, match=re.escape("3000000 vectors of 1024 dimensions need about")) as error:
         Vamana().build(huge)
     assert "16.0 GiB are free" in str(error.value)
+    monkeypatch.setattr("isometry.indexes.compressed.as_dense", lambda x, **_: x)
+    with pytest.raises(TooLarge, match=r"in the index LVQ8,Flat, and 16\.0 GiB are free"):
+        index_from_spec("LVQ8,Flat").build(huge)
     with pytest.raises(TooLarge, match=r"more than one graph holds.*use several indexes"):
         Vamana().build(np.broadcast_to(np.float32(0), (2**31, 1)))
 
@@ -253,7 +256,7 @@ def test_an_addition_without_memory_changes_nothing(monkeypatch):
     x = clustered(100, 8, 0)
     index = Vamana(degree=4).build(x)
     before = index.search(x[:5])
-    monkeypatch.setattr(module, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(levelled, "_free_memory", lambda: 1000)
     with pytest.raises(TooLarge, match="are free: build several smaller indexes"):
         index.add(x)
     assert np.array_equal(index.search(x[:5])[0], before[0])
@@ -262,9 +265,9 @@ def test_an_addition_without_memory_changes_nothing(monkeypatch):
 
 def test_where_the_system_tells_no_free_memory_nothing_is_refused(monkeypatch):
     monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(FileNotFoundError()))
-    assert module._free_memory() is None
+    assert levelled._free_memory() is None
     monkeypatch.undo()
-    assert module._free_memory() > 2**20
+    assert levelled._free_memory() > 2**20
 
 
 def test_more_hits_than_rows_and_less_effort_than_hits():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isometry import ranked
 from isometry.indexes.base import METRICS, check_allowed, check_row_ids, check_search
-from isometry.indexes.levelled import Levelled
+from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, frozen
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
@@ -72,9 +72,14 @@ class CompressedFlat(Levelled):
         ------
         InvalidInput
             NaN, infinity, not two axes, a vector too long to square in float32, or what a codec refuses.
+        TooLarge
+            More memory would be needed than there is.
         """
         vectors = as_dense(x)
         n, d = vectors.shape
+        check_memory(
+            3 * 4 * n * d, f"{n} vectors of {d} dimensions", f"the index {self.spec}", "build several smaller ones"
+        )
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         levels = Levels(self.metric, **self._parts)
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.errors import InvalidInput, check_choice
+from isometry.errors import InvalidInput, TooLarge, check_choice
 from isometry.indexes.base import METRICS, check_row_ids, not_built
 from isometry.indexes.levels import Levels, chain_of
 from isometry.indexes.slots import Slots
 
-__all__ = ["Levelled"]
+__all__ = ["Levelled", "check_memory"]
 
 
 class Levelled:
@@ -77,3 +77,22 @@ class Levelled:
         if self._slots is None:
             raise not_built(f"{self.kind} index")
         return self._slots
+
+
+def check_memory(needed: int, what: str, where: str, advice: str) -> None:
+    """Refuse, before anything is done, what needs more bytes than there are; raises `TooLarge`."""
+    free = _free_memory()
+    if free is not None and needed > free:
+        raise TooLarge(
+            f"{what} need about {needed / 2**30:.1f} GiB in {where}, and {free / 2**30:.1f} GiB are free: {advice}"
+        )
+
+
+def _free_memory() -> int | None:
+    """Return how many bytes can be had, where the system tells."""
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_range
 from isometry.indexes.base import check_allowed, check_row_ids, check_search
-from isometry.indexes.levelled import Levelled
+from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
 from isometry.indexes.parts import run_parts
@@ -456,14 +456,12 @@ class Vamana(Levelled):
         """Refuse, before anything is done, what can't be held: n vectors to build, and `more` bytes."""
         if n > _MOST_ROWS:
             raise TooLarge(f"{n} vectors are more than one graph holds, {_MOST_ROWS}: use several indexes")
-        needed = n * (4 * 4 * d + 3 * 4 * self.degree) + more
-        free = _free_memory()
-        if free is not None and needed > free:
-            raise TooLarge(
-                f"{n} vectors of {d} dimensions need about {needed / 2**30:.1f} GiB in a Vamana index of degree "
-                f"{self.degree}, and {free / 2**30:.1f} GiB are free: build several smaller indexes, or take a smaller "
-                "degree"
-            )
+        check_memory(
+            n * (4 * 4 * d + 3 * 4 * self.degree) + more,
+            f"{n} vectors of {d} dimensions",
+            f"a Vamana index of degree {self.degree}",
+            "build several smaller indexes, or take a smaller degree",
+        )
 
     def _broken_links(self) -> Iterator[str]:
         """Yield what would lead a walk out of the arrays: kernels trust what they are given."""
@@ -508,13 +506,3 @@ def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:
     middle = x.mean(0)
     distances = [np.square(x[slots[i : i + 65536]] - middle).sum(1) for i in range(0, len(slots), 65536)]
     return int(slots[np.concatenate(distances).argmin()])
-
-
-def _free_memory() -> int | None:
-    """Return how many bytes can be had, where the system tells."""
-    try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None

@@ -22,16 +22,18 @@ __all__ = ["every_spec", "warm_up"]
 _FLOATS = ("Float32", "Float16", "BFloat16")
 _LEVELS = ("LVQ8", "LVQ4")
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
+_SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2x8", "RaBitQ2")
+"""One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
 _ROWS, _DIM = 200, 16
 
 
 def every_spec() -> list[str]:
-    """Return specifications that together read every layout in a walk, and with each walk every finer one."""
+    """Return specifications that together read every layout in a walk, and with usual ones every usual finer one."""
     walks = [*_FLOATS, *_LEVELS]
-    alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS)]
-    return alone + [
-        f"{codec},Vamana2 -> {refine}" for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec
-    ]
+    alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS, *_SMALL)]
+    pairs = [(codec, refine) for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec]
+    pairs += [(codec, "LVQ8") for codec in _SMALL]
+    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs]
 
 
 def warm_up(

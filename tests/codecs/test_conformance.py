@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int
+from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int, ProductQuantizer
 from isometry.testing import CodecCase, check_codec, codec_checks
 
 CASES = [
@@ -30,6 +30,8 @@ CASES = [
     CodecCase("Int4-global", lambda: Int(4, ranges="global"), error=1),
     CodecCase("Int8-vector", lambda: Int(ranges="vector"), error=1 / 254),
     CodecCase("Int4-vector", lambda: Int(4, ranges="vector"), error=1 / 2),
+    CodecCase("PQ1x8", lambda: ProductQuantizer(1), error=1e-3),
+    CodecCase("PQ1x4", lambda: ProductQuantizer(1, 4), error=10),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isometry.testing import TransformCase, check_transform, transform_checks
-from isometry.transforms import PCA, LeanVec, RandomProjection, Whitening
+from isometry.transforms import OPQ, PCA, LeanVec, RandomProjection, Whitening
 
 CASES = [
     TransformCase("LeanVec", LeanVec, queries=True),
@@ -14,6 +14,8 @@ CASES = [
     TransformCase("LeanVec-ES", lambda: LeanVec(2, method="eigenvector_search"), queries=True),
     TransformCase("LeanVec-FW", lambda: LeanVec(2, method="frank_wolfe"), queries=True),
     TransformCase("LeanVec-rotated", lambda: LeanVec(2, rotate=True, center=False, shrinkage=0.0), queries=True),
+    TransformCase("OPQ-1", lambda: OPQ(1)),
+    TransformCase("OPQ-1-2", lambda: OPQ(1, 2, bits=4)),
     TransformCase("PCA", PCA),
     TransformCase("PCA-2", lambda: PCA(2)),
     TransformCase("PCA-2-uncentred", lambda: PCA(2, center=False)),

@@ -94,6 +94,13 @@ def test_the_best_range_loses_less():
         assert mse(Int(8, ranges).fit(X)) == mse(Int(8, ranges, "none").fit(X))
 
 
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("ranges", ["dimension", "global"])
+def test_the_best_range_is_never_worse(bits, ranges):
+    x = np.random.default_rng(2).standard_t(3, (20_000, 24)).astype(np.float32)
+    assert mse(Int(bits, ranges, "best").fit(x), x) <= 1.001 * mse(Int(bits, ranges, "none").fit(x), x)
+
+
 def test_no_other_range_loses_less():
     """Against a fine grid over both ends, of skewed values."""
     x = np.random.default_rng(1).gamma(1.0, size=(3000, 1)).astype(np.float32)

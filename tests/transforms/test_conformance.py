@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from isometry.testing import TransformCase, check_transform, transform_checks
-from isometry.transforms import OPQ, PCA, LeanVec, RandomProjection, Whitening
+from isometry.transforms import OPQ, PCA, Hadamard, LeanVec, RandomProjection, Rotation, Whitening
 
 CASES = [
+    TransformCase("Hadamard", Hadamard),
     TransformCase("LeanVec", LeanVec, queries=True),
     TransformCase("LeanVec-2", lambda: LeanVec(2), queries=True),
     TransformCase("LeanVec-pca", lambda: LeanVec(2, method="pca"), queries=True),
@@ -20,6 +21,7 @@ CASES = [
     TransformCase("PCA-2", lambda: PCA(2)),
     TransformCase("PCA-2-uncentred", lambda: PCA(2, center=False)),
     TransformCase("RandomProjection", RandomProjection),
+    TransformCase("Rotation", Rotation),
     TransformCase("Whitening", Whitening),
     TransformCase("Whitening-2", lambda: Whitening(2, regularization=0)),
 ]

@@ -125,7 +125,7 @@ class Hadamard(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     >>> x = np.eye(96, dtype=np.float32)
     >>> turned = Hadamard().fit_transform(x)
     >>> print(f"{np.abs(turned @ turned.T - x).max():.4f} {np.abs(turned).max():.1f}")
-    0.0000 0.5
+    0.0000 0.4
     """
 
     spec_name: ClassVar[str] = "Hadamard"

@@ -18,7 +18,6 @@ from isometry.vectors import as_dense
 __all__ = ["PCA", "Linear", "check_finite", "principal_components"]
 
 _BLOCK_ROWS = 2**16
-_SMALL_MATRIX = 2**16
 
 
 class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -44,14 +43,14 @@ class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(x), _BLOCK_ROWS):
                 part = slice(start, start + _BLOCK_ROWS)
-                out[part] = _product(x[part] if mean is None else x[part] - mean, self.components_)
+                out[part] = project(x[part] if mean is None else x[part] - mean, self.components_)
         check_finite(out, "X")
         return out
 
     def _restored(self, x: NDArray[np.float32], mean: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
         """Return ``components_.T @ row + mean`` of every row."""
         with np.errstate(over="ignore", invalid="ignore"):
-            out = _product(x, self.components_.T)
+            out = project(x, self.components_.T)
             out += mean
         check_finite(out, "X")
         return out
@@ -212,16 +211,6 @@ def principal_components(
         rest = np.linalg.qr(directions.T, mode="complete")[0].T[found:wanted]
         directions, variances = np.vstack([directions, rest]), np.pad(variances, (0, wanted - found))
     return mean, np.ascontiguousarray(directions, np.float32), variances
-
-
-def _product(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what `project` does, in parts so small that a BLAS does not spread each over threads of its own."""
-    d, dim = components.shape
-    rows = max(1, _SMALL_MATRIX // dim)
-    out = np.empty((len(x), d), np.float32)
-    for start in range(0, d, rows):
-        out[:, start : start + rows] = project(x, components[start : start + rows])
-    return out
 
 
 def check_finite(out: NDArray[np.float32], name: str) -> None:

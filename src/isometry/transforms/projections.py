@@ -43,6 +43,7 @@ STEP_EXPONENT = 0.999
 _SMALLEST_SPREAD = 1e-8
 _BLOCK_ROWS = 4096
 _PRODUCT_ROWS = 8
+_PRODUCT_VALUES = 2**16
 _TASK_ROWS = 2048
 
 
@@ -139,21 +140,23 @@ def project(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[
     """Return ``x @ components.T``, each row the same to the last bit whatever rows come with it.
 
     A BLAS adds up in an order that depends on the number of rows. So it is always given eight, the last ones filled up
-    with zeros; our own threads share the work.
+    with zeros, and so few components that it does not start threads for them; our own threads share the work.
     """
     n, d = len(x), len(components)
-    across = np.ascontiguousarray(components.T)
+    size = max(1, _PRODUCT_VALUES // components.shape[1])
+    parts = [(slice(i, i + size), np.ascontiguousarray(components[i : i + size].T)) for i in range(0, d, size)]
     out = np.empty((n, d), np.float32)
 
     def fill(start: int) -> None:
         stop = min(start + _TASK_ROWS, n)
         whole = start + (stop - start) // _PRODUCT_ROWS * _PRODUCT_ROWS
-        shape = (-1, _PRODUCT_ROWS, x.shape[1])
-        np.matmul(x[start:whole].reshape(shape), across, out=out[start:whole].reshape(-1, _PRODUCT_ROWS, d))
-        if whole < stop:
-            last = np.zeros((_PRODUCT_ROWS, x.shape[1]), np.float32)
-            last[: stop - whole] = x[whole:stop]
-            out[whole:stop] = (last @ across)[: stop - whole]
+        block = x[start:whole].reshape(-1, _PRODUCT_ROWS, x.shape[1])
+        last = np.zeros((_PRODUCT_ROWS, x.shape[1]), np.float32)
+        last[: stop - whole] = x[whole:stop]
+        for columns, across in parts:
+            out[start:whole, columns] = np.matmul(block, across).reshape(whole - start, across.shape[1])
+            if whole < stop:
+                out[whole:stop, columns] = (last @ across)[: stop - whole]
 
     starts = range(0, n, _TASK_ROWS)
     if len(starts) < 2:

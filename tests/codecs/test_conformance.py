@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int, ProductQuantizer
+from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int, ProductQuantizer, RaBitQ
 from isometry.testing import CodecCase, check_codec, codec_checks
 
 CASES = [
@@ -21,6 +21,7 @@ CASES = [
     CodecCase("Float8", Float8, error=2**-4),
     CodecCase("Float8-e5m2", lambda: Float8("e5m2", scaled=False), error=2**-3, largest=57344, smallest=2**-17),
     CodecCase("Binary", Binary, error=1),
+    CodecCase("Binary-rotated", lambda: Binary(rotate=True), error=2),
     CodecCase("Float4", Float4, error=1 / 6),
     CodecCase("Float4-global", lambda: Float4("global"), error=1),
     CodecCase("Float4-none", lambda: Float4("none"), error=1 / 3, largest=6, smallest=0.25),
@@ -32,6 +33,11 @@ CASES = [
     CodecCase("Int4-vector", lambda: Int(4, ranges="vector"), error=1 / 2),
     CodecCase("PQ1x8", lambda: ProductQuantizer(1), error=1e-3),
     CodecCase("PQ1x4", lambda: ProductQuantizer(1, 4), error=10),
+    CodecCase("RaBitQ1", RaBitQ, error=2.5),
+    CodecCase("RaBitQ2", lambda: RaBitQ(2), error=1),
+    CodecCase("RaBitQ4", lambda: RaBitQ(4), error=1 / 3),
+    CodecCase("RaBitQ7", lambda: RaBitQ(7), error=1 / 25),
+    CodecCase("RaBitQ8", lambda: RaBitQ(8), error=1 / 50),
 ]
 
 

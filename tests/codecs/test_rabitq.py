@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import betaincinv
 
-from isometry.codecs import Binary
-from isometry.codecs.rabitq import RaBitQ
+from isometry.codecs import Binary, RaBitQ
 from isometry.errors import DimensionMismatch, InvalidInput
 from isometry.kernels.encode import HEADER
 from isometry.kernels.rabitq import encode, encode_reference

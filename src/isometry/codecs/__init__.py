@@ -10,3 +10,4 @@ from isometry.codecs.floats import Float32 as Float32
 from isometry.codecs.integer import Int as Int
 from isometry.codecs.lvq import LVQ as LVQ
 from isometry.codecs.product import ProductQuantizer as ProductQuantizer
+from isometry.codecs.rabitq import RaBitQ as RaBitQ

@@ -185,7 +185,7 @@ def _write(
 ) -> None:
     """Scale the constants (step, low, sine of the angle), put the last two together, and pack the codes."""
     scaled = constants[:, :2] * size[:, None].astype(np.float64)
-    numbers = np.clip(scaled, -_LARGEST, _LARGEST / np.array([2**bits, 1])).astype("<f4")
+    numbers = np.clip(scaled, -_LARGEST, _LARGEST / np.array([2 ** (bits - 1), 1])).astype("<f4")
     with np.errstate(divide="ignore"):
         error = np.clip(np.floor(-ERROR_STEPS * np.log2(constants[:, 2])), 0, _ERROR_MASK).astype("<u4")
     low = numbers[:, 1:].view("<u4")

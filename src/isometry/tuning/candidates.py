@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-__all__ = ["DEGREES", "Candidate", "graphs", "scans"]
+__all__ = ["DEGREES", "Candidate", "graphs", "ladders"]
 
 DEGREES = (32, 64)
 """Links per vector of the graphs that are tried."""
 _LINK_BYTES = 4
 
-_PLAIN = (
-    "", "Float16", "BFloat16", "LVQ4x8", "LVQ4x4", "LVQ8", "Int8", "Float8", "RaBitQ8", "RaBitQ7", "RaBitQ6", "RaBitQ5",
-    "RaBitQ4", "LVQ4", "Int4", "Float4", "RaBitQ3", "RaBitQ2", "RaBitQ1", "Binary",
-)  # fmt: skip
-_AFTER_PROJECTION = ("Float16", "LVQ8", "Int8", "Float8", "RaBitQ6", "RaBitQ4", "LVQ4", "RaBitQ2")
+_ALONE = ("", "Float16", "BFloat16", "LVQ4x8", "LVQ4x4", "LVQ8", "Int8", "Float8", "LVQ4", "Int4", "Float4", "Binary")
+_BITS = (8, 7, 6, 5, 4, 3, 2, 1)
+_PER_SUBSPACE = (2, 3, 4, 6, 8, 12, 16, 24)
+"""Dimensions that a product quantizer codes together."""
+_STAGES = (64, 32, 16, 8)
 _KEPT = (3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 8)
 """Shares of the dimensions that a projection keeps."""
-_PER_SUBSPACE = (2, 3, 4, 6, 8, 12, 16, 32)
-"""Dimensions that a product quantizer codes together."""
-_STAGES = (8, 16, 32, 64)
-_COARSE = ("LVQ4", "RaBitQ4", "RaBitQ2", "RaBitQ1", "Binary")
-_SECOND_LOOKS = ("Float16", "LVQ8", "RaBitQ6", "LVQ4", "RaBitQ4")
+_AFTER_PROJECTION = ("LVQ8", "Float8", "RaBitQ6", "RaBitQ4", "LVQ4", "RaBitQ2")
 _LEAN = (1 / 2, 1 / 4)
 _LEAN_CODECS = ("LVQ8", "LVQ4")
-_NAMES = ("RaBitQ", "LVQ")
+_COARSE = ("LVQ4", "RaBitQ4", "RaBitQ2", "RaBitQ1", "Binary")
+_FINE = ("Float16", "LVQ8", "RaBitQ6", "LVQ4")
+_NAMED_BITS = re.compile(r"(?:RaBitQ|LVQ)(\d)")
+_SHORTENED = re.compile(r"(?:PCA|LeanVec)(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,23 @@ class Candidate:
         return f"{chain}{index}" + (f" -> {self.refine}" if self.refine else "")
 
     @property
+    def codec(self) -> str:
+        """The codec of `chain`."""
+        return self.chain.rpartition(",")[2]
+
+    @property
     def link_bytes(self) -> int:
         """Bytes per vector of the graph."""
         return _LINK_BYTES * self.degree
 
-    @property
-    def scan(self) -> Candidate:
-        """The same codes, scanned."""
-        return Candidate(self.chain, self.refine)
+    def kept(self, d: int) -> int:
+        """Return how many of `d` dimensions the codec gets."""
+        shortened = _SHORTENED.search(self.chain.rpartition(",")[0])
+        return int(shortened[1]) if shortened else d
 
 
-def scans(d: int, known: Collection[str], *, second_looks: bool) -> list[Candidate]:
-    """Return what to try by scanning, of vectors of `d` dimensions.
+def ladders(d: int, known: Collection[str], *, second_looks: bool) -> list[list[Candidate]]:
+    """Return what to try by scanning vectors of `d` dimensions, each list from the finest to the coarsest of a kind.
 
     Parameters
     ----------
@@ -76,16 +81,9 @@ def scans(d: int, known: Collection[str], *, second_looks: bool) -> list[Candida
         Also short codes with finer ones behind them. They are faster, but never smaller or better than the finer ones
         alone.
     """
-    found = [Candidate(chain) for chain in (*_PLAIN, *_quantizers(d), *_projections(d))]
-    if second_looks:
-        found += [Candidate(coarse, fine) for coarse in _COARSE for fine in _SECOND_LOOKS if _finer(fine, coarse)]
-        found += [
-            Candidate(f"LeanVec{_rounded(d, share)},{codec}", fine)
-            for share in _LEAN
-            for codec in _LEAN_CODECS
-            for fine in ("LVQ8", "Float16")
-        ]
-    return [each for each in dict.fromkeys(found) if all(_is_known(part, known) for part in _parts(each))]
+    found = [*_plain(d), *(_behind(d) if second_looks else ())]
+    possible = ([each for each in ladder if all(_is_known(part, known) for part in _parts(each))] for ladder in found)
+    return [ladder for ladder in possible if ladder]
 
 
 def graphs(scan: Candidate) -> list[Candidate]:
@@ -93,35 +91,34 @@ def graphs(scan: Candidate) -> list[Candidate]:
     return [Candidate(scan.chain, scan.refine, degree) for degree in DEGREES]
 
 
-def _quantizers(d: int) -> Iterator[str]:
-    for size in _PER_SUBSPACE:
-        if d % size == 0 and d > size:
-            for bits in ("x8", "x4"):
-                yield f"PQ{d // size}{bits}"
-                yield f"OPQ{d // size},PQ{d // size}{bits}"
-    yield from (f"RVQ{stages}" for stages in _STAGES if stages <= d)
+def _plain(d: int) -> Iterator[list[Candidate]]:
+    yield from ([Candidate(codec)] for codec in _ALONE)
+    yield [Candidate(f"RaBitQ{bits}") for bits in _BITS]
+    numbers = dict.fromkeys(round(d / size) for size in _PER_SUBSPACE if size < d)
+    yield [Candidate(f"OPQ{number},PQ{number}") for number in numbers]
+    yield [Candidate(f"RVQ{stages}") for stages in _STAGES if stages <= d]
+    shortened = [kept for kept in dict.fromkeys(_rounded(d, share) for share in _KEPT) if kept < d]
+    for codec in _AFTER_PROJECTION:
+        yield [Candidate(f"PCA{kept},{codec}") for kept in shortened]
 
 
-def _projections(d: int) -> Iterator[str]:
-    for share in _KEPT:
-        kept = _rounded(d, share)
-        if kept < d:
-            yield from (f"PCA{kept},{codec}" for codec in _AFTER_PROJECTION)
+def _behind(d: int) -> Iterator[list[Candidate]]:
+    for coarse in _COARSE:
+        yield [Candidate(coarse, fine) for fine in _FINE if _bits(fine) > _bits(coarse)]
+    for share in _LEAN:
+        for codec in _LEAN_CODECS:
+            yield [Candidate(f"LeanVec{_rounded(d, share)},{codec}", fine) for fine in ("Float16", "LVQ8")]
 
 
 def _rounded(d: int, share: float) -> int:
-    """Return a share of `d` as a multiple of 16 where d is large enough for that."""
+    """Return a share of `d`, as a multiple of 16 where d is large enough for that."""
     step = 16 if d >= 64 else 1
     return max(step, round(d * share / step) * step)
 
 
-def _finer(fine: str, coarse: str) -> bool:
-    return _bits(fine) > _bits(coarse)
-
-
 def _bits(codec: str) -> int:
-    named = next((name for name in _NAMES if codec.startswith(name)), None)
-    return int(codec.removeprefix(named)) if named else {"Binary": 1}.get(codec, 16)
+    named = _NAMED_BITS.match(codec)
+    return int(named[1]) if named else {"Binary": 1}.get(codec, 16)
 
 
 def _parts(candidate: Candidate) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from isometry.errors import InvalidInput
 from isometry.indexes.spec import parts
-from isometry.tuning.candidates import Candidate, graphs, scans
+from isometry.tuning.candidates import Candidate, graphs, ladders
 from isometry.tuning.journal import Journal
-from isometry.tuning.measuring import Bench, Footprint
+from isometry.tuning.measuring import Bench
 from isometry.tuning.plan import Goal, Trial
 
 __all__ = ["Search"]
@@ -52,7 +53,10 @@ class Search:
         Scans come first: they are built in no time, and a graph over the same codes finds at most what they find. So
         graphs are tried only over codes that may do, and only when latency matters.
         """
-        trials = self._on_rung(0, self._scans(goal), goal)
+        trials: dict[Candidate, Trial] = {}
+        for done, ladder in enumerate(found := self._ladders(goal), 1):
+            trials |= self._on_ladder(ladder, goal)
+            self._tell(done, len(found), f"kinds of codes on {self.bench.sizes[0]:,} vectors")
         if goal.wants_speed:
             trials |= self._on_rung(0, self._graphs(goal, trials), goal)
         known = dict(trials)
@@ -64,10 +68,29 @@ class Search:
 
     def every(self, goal: Goal) -> list[Trial]:
         """Measure all candidates on all vectors: what `best` tries to do without."""
-        found = self._scans(goal)
+        found = [scan for ladder in self._ladders(goal) for scan in ladder]
         if goal.wants_speed:
             found += [graph for scan in found for graph in graphs(scan) if self._fits(graph, goal)]
         return list(self._on_rung(self.bench.last, found, goal).values())
+
+    def _on_ladder(self, ladder: list[Candidate], goal: Goal) -> dict[Candidate, Trial]:
+        """Measure on the fewest vectors what may be the best of a ladder: the finest, or the coarsest that still does.
+
+        It is found by bisection; the ones before and after it are measured too.
+        """
+        quality = Goal(goal.recall, goal.ndcg_loss, aim=goal.objective)
+        trials: dict[Candidate, Trial] = {}
+
+        def fails(candidate: Candidate) -> bool:
+            trials.update(self._on_rung(0, [candidate], goal))
+            return candidate not in trials or not trials[candidate].may_meet(quality, 1)
+
+        if fails(ladder[0]) or (goal.recall is None and goal.ndcg_loss is None):
+            return trials
+        place = bisect_left(ladder, True, 1, key=fails)
+        if place > 1:
+            fails(ladder[place - 2])
+        return trials
 
     def _on_all(self, goal: Goal, trials: dict[Candidate, Trial], known: dict[Candidate, Trial]) -> Trial | None:
         """Measure the last few on all vectors, and while none of them does, those that were left behind."""
@@ -79,7 +102,8 @@ class Search:
         if order == "bytes_per_vector":  # known before, so the first that meets the goal is the best
             first.sort(key=lambda each: known[each].cost(order))
         met: list[Trial] = []
-        for candidate in first:
+        for done, candidate in enumerate(first):
+            self._tell(done, len(first), f"candidates on {self.bench.sizes[last]:,} vectors")
             met += [t for t in self._on_rung(last, [candidate], goal).values() if t.meets(goal)]
             if met and order == "bytes_per_vector":
                 return met[0]
@@ -95,9 +119,10 @@ class Search:
 
     # -- candidates --------------------------------------------------------------------------------------------------
 
-    def _scans(self, goal: Goal) -> list[Candidate]:
-        every = scans(self.bench.x.shape[1], parts(), second_looks=goal.wants_speed)
-        return [each for each in every if self._fits(each, goal)]
+    def _ladders(self, goal: Goal) -> list[list[Candidate]]:
+        every = ladders(self.bench.x.shape[1], parts(), second_looks=goal.wants_speed)
+        fitting = ([each for each in ladder if self._fits(each, goal)] for ladder in every)
+        return [ladder for ladder in fitting if ladder]
 
     def _graphs(self, goal: Goal, trials: dict[Candidate, Trial]) -> list[Candidate]:
         """Return graphs over the codes that are good enough; the most promising ones where nothing is asked of them."""
@@ -110,11 +135,10 @@ class Search:
     def _fits(self, candidate: Candidate, goal: Goal) -> bool:
         """Whether a candidate can be built at all, and in the bytes there are."""
         try:
-            footprint = self._footprint(candidate)
+            needed = self._row_bytes(candidate)
         except InvalidInput as error:
             self.left_out[candidate.spec] = str(error)
             return False
-        needed = footprint.fixed_bytes / self.bench.total + footprint.row_bytes + candidate.link_bytes
         if goal.bytes_per_vector is not None and needed > goal.bytes_per_vector:
             self.left_out[candidate.spec] = f"takes {needed:,.1f} bytes per vector"
             return False
@@ -122,10 +146,9 @@ class Search:
 
     # -- measuring, once ---------------------------------------------------------------------------------------------
 
-    def _footprint(self, candidate: Candidate) -> Footprint:
-        key = f"footprint of {candidate.scan.spec}"
-        found = self._once(key, lambda: vars(self.bench.probe(candidate.scan)))
-        return Footprint(found["fixed_bytes"], found["row_bytes"], found["fixed_ms"])
+    def _row_bytes(self, candidate: Candidate) -> float:
+        found = self._once(f"bytes of {candidate.spec}", lambda: {"bytes": self.bench.row_bytes(candidate)})
+        return float(found["bytes"])
 
     def _on_rung(self, rung: int, candidates: Iterable[Candidate], goal: Goal) -> dict[Candidate, Trial]:
         wanted = list(candidates)
@@ -137,13 +160,14 @@ class Search:
                 found[candidate] = self._trial(f"{candidate.spec} on {asked}", candidate, rung, goal)
             except InvalidInput as error:
                 self.left_out[candidate.spec] = str(error)
-            self._tell(done, len(wanted), f"candidates on {size:,} vectors")
+            if len(wanted) > 1:
+                self._tell(done, len(wanted), f"candidates on {size:,} vectors")
         return found
 
     def _trial(self, key: str, candidate: Candidate, rung: int, goal: Goal) -> Trial:
-        footprint = self._footprint(candidate)
+        row_bytes = self._row_bytes(candidate)
         trial = Trial.from_dict(
-            self._once(key, lambda: {"trial": self.bench.measure(candidate, rung, goal, footprint).to_dict()})["trial"]
+            self._once(key, lambda: {"trial": self.bench.measure(candidate, rung, goal, row_bytes).to_dict()})["trial"]
         )
         self.trials.append(trial)
         self.left_out.pop(candidate.spec, None)

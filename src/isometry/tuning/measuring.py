@@ -18,7 +18,7 @@ from isometry.tuning.candidates import Candidate
 from isometry.tuning.plan import Goal, Trial
 from isometry.tuning.problem import Judgements, Problem
 
-__all__ = ["Bench", "Footprint", "K"]
+__all__ = ["Bench", "K"]
 
 K = 10
 EFFORTS = (10, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 113, 141, 176, 220, 275, 344, 430, 538, 672, 840, 1050, 1312)
@@ -27,30 +27,14 @@ _NEIGHBOURS = 50
 _NEAR_SHARE = 0.7
 _FEWEST_ROWS, _SHARES = 2000, (1 / 32, 1 / 8)
 _FEWEST_QUERIES = 24
-_PROBED = (64, 128)
+_PROBED = (32, 64)
 _TIMED, _TIMED_S = 100, 1.0
 _SATURATED = 0.001
 _GRAPH_GROWTH = 0.2
+_NEARLY_ALL = 1.5
 _TIE = 1e-6
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What a configuration takes, found by building it twice over a few vectors.
-
-    Attributes
-    ----------
-    fixed_bytes, row_bytes : float
-        For the whole index, and for every vector.
-    fixed_ms : float
-        What a query costs beside the vectors it looks at.
-    """
-
-    fixed_bytes: float
-    row_bytes: float
-    fixed_ms: float
 
 
 @dataclass(frozen=True)
@@ -118,23 +102,33 @@ class Bench:
         """Number of the rung on which everything is indexed."""
         return len(self.sizes) - 1
 
-    # -- before building ---------------------------------------------------------------------------------------------
+    # -- before measuring --------------------------------------------------------------------------------------------
 
-    def probe(self, candidate: Candidate) -> Footprint:
-        """Build a scan over very few vectors, to see what it takes.
+    def row_bytes(self, candidate: Candidate) -> float:
+        """Return what each vector takes, found by building scans over a few of as many dimensions as its codecs get.
+
+        What they hold in common, such as codebooks, is not in it.
 
         Raises
         ------
         InvalidInput
-            A part refuses such vectors, or such numbers.
+            A codec refuses such vectors, or its numbers.
         """
-        few, more = (self._build(candidate.spec, self.x[:n])[0] for n in _PROBED)
-        row = (_held(more) - _held(few)) / (len(more) - len(few))
-        return Footprint(_held(few) - row * len(few), row, self._latency(few, None, 10))
+        d = self.x.shape[1]
+        taken = self._probed(candidate.codec, candidate.kept(d))
+        if candidate.refine:
+            around = self._probed("Float32", d) - 4 * d  # ids, which both codes share
+            taken += self._probed(candidate.refine, d) - around
+        return taken + candidate.link_bytes
+
+    def _probed(self, codec: str, d: int) -> float:
+        few, more = (np.ascontiguousarray(self.x[:n, :d]) for n in _PROBED)
+        less, most = (_held(self._build(Candidate(codec).spec, x)[0]) for x in (few, more))
+        return (most - less) / (len(more) - len(few))
 
     # -- measuring ---------------------------------------------------------------------------------------------------
 
-    def measure(self, candidate: Candidate, rung: int, goal: Goal, footprint: Footprint) -> Trial:
+    def measure(self, candidate: Candidate, rung: int, goal: Goal, row_bytes: float) -> Trial:
         """Build a configuration on the sample of a rung and measure it at the effort that the goal wants.
 
         Raises
@@ -153,7 +147,7 @@ class Bench:
         recall, chosen_loss = chosen, loss.mean if loss else None
         if whole:
             recall, ndcg, loss = _Answers(self, index, sample, slice(m, None)).estimates(effort)
-        held, n = _held(index), len(sample.x)
+        n = len(sample.x)
         return Trial(
             spec=candidate.spec,
             effort=effort,
@@ -161,8 +155,8 @@ class Bench:
             whole=whole,
             chosen=chosen,
             recall=recall,
-            bytes_per_vector=(held + footprint.row_bytes * (self.total - n)) / self.total + self._links(candidate, n),
-            latency_ms=self._scaled(self._latency(index, effort, _TIMED), candidate, n, footprint),
+            bytes_per_vector=(_held(index) + row_bytes * (self.total - n)) / self.total,
+            latency_ms=self._latency_of_all(index, effort, candidate),
             build_s=build_s,
             ndcg=ndcg,
             ndcg_loss=loss,
@@ -239,28 +233,27 @@ class Bench:
             least = min(least, max(0, slow - 1))
         return efforts[least]
 
-    def _latency(self, index: Any, effort: int | None, most: int) -> float:
+    def _latency_of_all(self, index: Any, effort: int | None, candidate: Candidate) -> float:
+        """Return what a query is expected to take over all vectors: a scan grows with them, a walk hardly."""
+        ms, growth = self._latency(index, effort, _TIMED), self.total / len(index)
+        if candidate.degree:
+            return float(ms * growth**_GRAPH_GROWTH)
+        few = np.arange(index.n_rows) < K
+        fixed = min(ms, self._latency(index, effort, 10, allowed=few)) if growth > _NEARLY_ALL else 0.0
+        return fixed + (ms - fixed) * growth
+
+    def _latency(self, index: Any, effort: int | None, most: int, **options: Any) -> float:
         """Return the median milliseconds of one query by one thread."""
-        index.search(self.queries[:1], K, effort=effort, threads=1)
+        index.search(self.queries[:1], K, effort=effort, threads=1, **options)
         taken: list[float] = []
         began = time.perf_counter()
         for i in range(min(most, self.choosing)):
             start = time.perf_counter()
-            index.search(self.queries[i : i + 1], K, effort=effort, threads=1)
+            index.search(self.queries[i : i + 1], K, effort=effort, threads=1, **options)
             taken.append(time.perf_counter() - start)
             if time.perf_counter() - began > _TIMED_S and i >= 4:
                 break
         return 1000 * float(np.median(taken))
-
-    def _scaled(self, ms: float, candidate: Candidate, n: int, footprint: Footprint) -> float:
-        """Return what a query is expected to take over all vectors: a scan grows with them, a walk hardly."""
-        fixed = min(ms, footprint.fixed_ms)
-        growth = self.total / n
-        return fixed + (ms - fixed) * (growth**_GRAPH_GROWTH if candidate.degree else growth)
-
-    def _links(self, candidate: Candidate, n: int) -> float:
-        """Return the bytes per vector of the links of vectors that are not there yet."""
-        return candidate.link_bytes * (self.total - n) / self.total
 
 
 class _Answers:

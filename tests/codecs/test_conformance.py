@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.codecs import LVQ, BFloat16, Binary, Float4, Float8, Float16, Float32, Int, ProductQuantizer, RaBitQ
+from isometry.codecs import (
+    LVQ,
+    BFloat16,
+    Binary,
+    Float4,
+    Float8,
+    Float16,
+    Float32,
+    Int,
+    ProductQuantizer,
+    RaBitQ,
+    ResidualQuantizer,
+)
 from isometry.testing import CodecCase, check_codec, codec_checks
 
 CASES = [
@@ -33,6 +45,7 @@ CASES = [
     CodecCase("Int4-vector", lambda: Int(4, ranges="vector"), error=1 / 2),
     CodecCase("PQ1x8", lambda: ProductQuantizer(1), error=1e-3),
     CodecCase("PQ1x4", lambda: ProductQuantizer(1, 4), error=10),
+    CodecCase("RVQ2", lambda: ResidualQuantizer(2), error=1e-3),
     CodecCase("RaBitQ1", RaBitQ, error=2.5),
     CodecCase("RaBitQ2", lambda: RaBitQ(2), error=1),
     CodecCase("RaBitQ4", lambda: RaBitQ(4), error=1 / 3),

@@ -11,3 +11,4 @@ from isometry.codecs.integer import Int as Int
 from isometry.codecs.lvq import LVQ as LVQ
 from isometry.codecs.product import ProductQuantizer as ProductQuantizer
 from isometry.codecs.rabitq import RaBitQ as RaBitQ
+from isometry.codecs.residual import ResidualQuantizer as ResidualQuantizer

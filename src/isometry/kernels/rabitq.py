@@ -31,6 +31,7 @@ _LARGEST = 2.0**127
 _COARSE = 16
 _FINE = 8
 _HALF = np.float32(0.5)
+_ONE = np.float32(1)
 _ZERO = np.float32(0)
 _summing = partial(kernel, fastmath={"reassoc", "nnan", "nsz", "contract"})
 
@@ -165,11 +166,10 @@ def _turned(
     x: NDArray[np.float32], mean: NDArray[np.float32], normal: NDArray[np.float32], signs: NDArray[np.int8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what is left of rows without the mean, divided by its largest magnitude and turned; and the latter."""
-    centred = x - mean
-    size = np.maximum(centred.max(axis=1), -centred.min(axis=1))
-    size[size < FLATTEST] = 0
-    centred *= np.divide(1, size, out=np.zeros_like(size), where=size > 0)[:, None]
-    return rotate(_mirrored(centred, normal), signs, threads=1), size
+    prepared = np.empty(x.shape, np.float32)
+    size = np.empty(len(x), np.float32)
+    _prepare(x, mean, normal, prepared, size)
+    return rotate(prepared, signs, threads=1), size
 
 
 def _mirrored(x: NDArray[np.float32], normal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -199,6 +199,41 @@ def _write(
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@kernel
+def _prepare(x: Any, mean: Any, normal: Any, out: Any, size: Any) -> None:
+    """Take off the mean, divide by what is then the largest magnitude, and mirror."""
+    for i in range(len(x)):
+        row = out[i]
+        size[i] = _centre(x[i], mean, row)
+        inverse = _ZERO
+        if size[i] >= FLATTEST:
+            inverse = _ONE / size[i]
+        else:
+            size[i] = _ZERO
+        twice = np.float32(2) * _scale(row, inverse, normal)
+        for j in range(len(row)):
+            row[j] -= twice * normal[j]
+
+
+@_summing
+def _centre(row: Any, mean: Any, out: Any) -> Any:
+    largest = _ZERO
+    for j in range(len(row)):
+        out[j] = row[j] - mean[j]
+        largest = max(largest, abs(out[j]))
+    return largest
+
+
+@_summing
+def _scale(row: Any, factor: Any, normal: Any) -> Any:
+    """Scale a row in place; return its product with another."""
+    product = _ZERO
+    for j in range(len(row)):
+        row[j] *= factor
+        product += row[j] * normal[j]
+    return product
 
 
 @kernel

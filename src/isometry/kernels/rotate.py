@@ -114,8 +114,9 @@ def _flip(work: Any, signs: Any, begin: Any, m: Any) -> None:
         factor = np.float32(signs[j])
         if begin <= j < begin + m:
             factor *= scale
-        for lane in range(_LANES):
-            work[j, lane] *= factor
+        values = work[j]
+        for lane in range(len(values)):
+            values[lane] *= factor
 
 
 @kernel

@@ -272,33 +272,33 @@ def _dot_float4(array, slot, values):
 @inlined()
 def _plane_bytes(query):
     """Bytes of the bits of one plane."""
-    return 8 * ((len(query) - QUERY_SPARE + 63) // 64)
+    return (len(query) - QUERY_SPARE + 63) >> 6 << 3
 
 
 @inlined()
 def _dot_planes_i8(array, slot, codes):
-    row, query, size = _row(array, slot), address(codes), _plane_bytes(codes)
-    whole = np.int32(0)
-    for plane in range(0, array.shape[1], size):
-        total = zero_i32()
+    plane, query, size = _row(array, slot), address(codes), _plane_bytes(codes)
+    end, total = plane + array.shape[1], zero_i32()
+    while plane < end:
+        total = add_i32(total, total)
         for at in range(0, size, 8):
             rolled()
-            total = dot_u8_i8(total, load_bits_as_u8(row + plane + at), load_i8(query + 8 * at))
-        whole = 2 * whole + sum_i32(total)
-    return whole
+            total = dot_u8_i8(total, load_bits_as_u8(plane + at), load_i8(query + 8 * at))
+        plane += size
+    return sum_i32(total)
 
 
 @inlined()
 def _dot_planes_f32(array, slot, values):
-    row, query, size = _row(array, slot), address(values), _plane_bytes(values)
-    whole = np.float32(0)
-    for plane in range(0, array.shape[1], size):
-        total = zero_f32()
+    plane, query, size = _row(array, slot), address(values), _plane_bytes(values)
+    end, total = plane + array.shape[1], zero_f32()
+    while plane < end:
+        total = add_f32(total, total)
         for at in range(0, size, 2):
             rolled()
-            total = add_f32(total, where_bits(row + plane + at, load_f32(query + 32 * at)))
-        whole = np.float32(2) * whole + sum_f32(total)
-    return whole
+            total = add_f32(total, where_bits(plane + at, load_f32(query + 32 * at)))
+        plane += size
+    return sum_f32(total)
 
 
 # -- the same by plain loops -------------------------------------------------------------------------------------------

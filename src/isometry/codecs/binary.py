@@ -10,8 +10,6 @@ from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.estimators import LARGEST, check_vectors
-from isometry.kernels.rotate import random_signs, rotate_back
-from isometry.kernels.rotate import rotate as rotated
 from isometry.kernels.rows import BitRows, code_bytes, padded_copy
 
 __all__ = ["Binary"]
@@ -82,18 +80,24 @@ class Binary(CodecBase):
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.nbytes_per_vector_ = _HEADER + code_bytes(x.shape[1], 1)
         if self.rotate:
+            from isometry.kernels.rotate import random_signs
+
             rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
             self.signs_ = random_signs(x.shape[1], rng)
         return self
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return queries (nq, d) rotated, if vectors are."""
-        return rotated(np.ascontiguousarray(q, np.float32), self.signs_) if self.rotate else q
+        from isometry.kernels.rotate import rotate
+
+        return rotate(np.ascontiguousarray(q, np.float32), self.signs_) if self.rotate else q
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        from isometry.kernels.rotate import rotate
+
         centred = x - self.mean_
         if self.rotate:  # partial sums of values near 2^125 would leave float32
-            centred = rotated(centred / _SCALE, self.signs_)
+            centred = rotate(centred / _SCALE, self.signs_)
         size = np.abs(centred).mean(axis=1, dtype=np.float64).astype(np.float32)
         if self.rotate:
             size *= _SCALE
@@ -110,6 +114,8 @@ class Binary(CodecBase):
         return BitRows(padded_copy(array[:, _HEADER:]), padded_copy(constants))
 
     def _decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        from isometry.kernels.rotate import rotate_back
+
         if not self.rotate:
             return values
         largest = 2 * np.float32(LARGEST)

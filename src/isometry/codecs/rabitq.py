@@ -12,14 +12,12 @@ from sklearn.utils import check_random_state
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
 from isometry.estimators import LARGEST, check_vectors
-from isometry.kernels.encode import HEADER
-from isometry.kernels.rabitq import encode, errors, mirror, packed_bytes, turn, turn_back
-from isometry.kernels.rotate import random_signs
 from isometry.kernels.rows import BitRows, ByteRows, NibbleRows, PlaneRows, padded_copy, values_of
 
 __all__ = ["RaBitQ"]
 
 _LAYOUTS: dict[int, type[BitRows] | type[NibbleRows] | type[ByteRows]] = {1: BitRows, 4: NibbleRows, 8: ByteRows}
+_HEADER = 8
 _SCALE = np.float32(2.0**16)
 
 
@@ -108,24 +106,29 @@ class RaBitQ(CodecBase):
         InvalidInput
             NaN, infinity, no rows, not two axes, or bits that are not 1 to 8.
         """
+        from isometry.kernels.rabitq import mirror, packed_bytes
+        from isometry.kernels.rotate import random_signs
+
         x = check_vectors(self, X, reset=True)
         check_range("bits", self.bits, 1, 8)
         d = x.shape[1]
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.signs_ = random_signs(d, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
         self.normal_ = mirror(self.mean_, self.signs_)
-        self.nbytes_per_vector_ = HEADER + packed_bytes(d, self.bits)
+        self.nbytes_per_vector_ = _HEADER + packed_bytes(d, self.bits)
         return self
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return queries (nq, d) rotated."""
+        from isometry.kernels.rabitq import turn
+
         return turn(np.ascontiguousarray(q, np.float32), self.normal_, self.signs_)
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> BitRows | NibbleRows | ByteRows | PlaneRows:
         """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
         array = self._checked_codes(codes)
         layout = _LAYOUTS.get(self.bits, PlaneRows)
-        return layout(padded_copy(array[:, HEADER:]), padded_copy(_constants(array)))
+        return layout(padded_copy(array[:, _HEADER:]), padded_copy(_constants(array)))
 
     def error_bound(self, codes: NDArray[np.uint8], confidence: float = 0.95) -> NDArray[np.float32]:
         r"""Return per row how far the score of a query of length 1 is off at most, with a probability of `confidence`.
@@ -145,6 +148,8 @@ class RaBitQ(CodecBase):
         InvalidInput
             Other codes than those of `transform`, or a confidence out of its range.
         """
+        from isometry.kernels.rabitq import errors
+
         if not (isinstance(confidence, float | int | np.floating) and 0 < confidence < 1):
             raise InvalidInput(f"confidence is {confidence!r}; expected a number above 0 and below 1")
         rows = self.fine_rows(codes)
@@ -155,9 +160,13 @@ class RaBitQ(CodecBase):
         return (length * errors(rows.constants[:, 1]) * np.sqrt(share)).astype(np.float32)
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        from isometry.kernels.rabitq import encode
+
         return encode(x, self.mean_, self.normal_, self.signs_, self.bits)
 
     def _decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        from isometry.kernels.rabitq import turn_back
+
         # Partial sums of values near 2^125 would leave float32.
         largest = 2 * np.float32(LARGEST)
         vectors = turn_back(np.ascontiguousarray(values / _SCALE), self.normal_, self.signs_)
@@ -166,4 +175,4 @@ class RaBitQ(CodecBase):
 
 def _constants(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return step and low (n, 2) of rows."""
-    return np.ascontiguousarray(codes[:, :HEADER]).view("<f4").astype(np.float32, copy=False)
+    return np.ascontiguousarray(codes[:, :_HEADER]).view("<f4").astype(np.float32, copy=False)

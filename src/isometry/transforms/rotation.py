@@ -11,7 +11,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.estimators import check_vectors
-from isometry.kernels.rotate import random_signs, rotate, rotate_back
 from isometry.transforms.pca import Linear, check_finite
 from isometry.vectors import as_dense
 
@@ -154,6 +153,8 @@ class Hadamard(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         InvalidInput
             NaN, infinity, no rows, or not two axes.
         """
+        from isometry.kernels.rotate import random_signs
+
         d = check_vectors(self, X, reset=True).shape[1]
         self.signs_ = random_signs(d, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
         return self
@@ -166,12 +167,16 @@ class Hadamard(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         DimensionMismatch, InvalidInput
             Another d than that of `fit`, NaN, infinity, or vectors so long that they leave float32.
         """
+        from isometry.kernels.rotate import rotate
+
         out = rotate(check_vectors(self, X, reset=False), self.signs_)
         check_finite(out, "X")
         return out
 
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
         """Return the rows of (n, d) turned back."""
+        from isometry.kernels.rotate import rotate_back
+
         check_is_fitted(self)
         out = rotate_back(as_dense(X, dim=self.signs_.shape[1], name="X"), self.signs_)
         check_finite(out, "X")

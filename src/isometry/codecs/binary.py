@@ -88,15 +88,17 @@ class Binary(CodecBase):
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return queries (nq, d) rotated, if vectors are."""
+        if not self.rotate:
+            return q
         from isometry.kernels.rotate import rotate
 
-        return rotate(np.ascontiguousarray(q, np.float32), self.signs_) if self.rotate else q
+        return rotate(np.ascontiguousarray(q, np.float32), self.signs_)
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        from isometry.kernels.rotate import rotate
-
         centred = x - self.mean_
         if self.rotate:  # partial sums of values near 2^125 would leave float32
+            from isometry.kernels.rotate import rotate
+
             centred = rotate(centred / _SCALE, self.signs_)
         size = np.abs(centred).mean(axis=1, dtype=np.float64).astype(np.float32)
         if self.rotate:
@@ -114,10 +116,10 @@ class Binary(CodecBase):
         return BitRows(padded_copy(array[:, _HEADER:]), padded_copy(constants))
 
     def _decode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        from isometry.kernels.rotate import rotate_back
-
         if not self.rotate:
             return values
+        from isometry.kernels.rotate import rotate_back
+
         largest = 2 * np.float32(LARGEST)
         vectors = rotate_back(np.ascontiguousarray(values / _SCALE), self.signs_)
         return np.clip(vectors, -largest / _SCALE, largest / _SCALE) * _SCALE

@@ -105,9 +105,9 @@ def _plain(d: int) -> Iterator[list[Candidate]]:
 def _behind(d: int) -> Iterator[list[Candidate]]:
     for coarse in _COARSE:
         yield [Candidate(coarse, fine) for fine in _FINE if _bits(fine) > _bits(coarse)]
-    for share in _LEAN:
+    for kept in dict.fromkeys(_rounded(d, share) for share in _LEAN):
         for codec in _LEAN_CODECS:
-            yield [Candidate(f"LeanVec{_rounded(d, share)},{codec}", fine) for fine in ("Float16", "LVQ8")]
+            yield [Candidate(f"LeanVec{kept},{codec}", fine) for fine in ("Float16", "LVQ8")]
 
 
 def _rounded(d: int, share: float) -> int:

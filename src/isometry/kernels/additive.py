@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.kmeans import LARGEST, fast, in_threads, largest_f32, spread_f32, store_f32, unit_scale
+from isometry.kernels.kmeans import LARGEST, fast, in_threads, largest_f32, spread_f32, store_f32, unit_scale, widths
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import add_f32, address, fma, load_f32, rolled, zero_f32
 
@@ -28,8 +28,6 @@ _COLUMNS = 32
 _POLISH = 3
 _SWEEPS = 4
 _ITERATIONS = 4
-_STEP = 2
-_FEWEST = 8
 _ROWS_PER_CENTROID = 64
 
 
@@ -169,20 +167,12 @@ def _clustered(x: NDArray[np.float32], k: int, rng: np.random.Generator, threads
     if len(different) > k:
         looked = np.zeros_like(centroids)
         looked[: len(chosen)] = turned[chosen]
-        for w in _widths(x.shape[1]):
+        for w in widths(x.shape[1]):
             part = np.ascontiguousarray(turned[:, :w])
             for _ in range(_ITERATIONS):
                 _move(turned, _nearest(part, np.ascontiguousarray(looked[:, :w]), threads), looked)
         centroids = looked @ directions.T
     return centroids
-
-
-def _widths(d: int) -> list[int]:
-    """Return how many dimensions are looked at, step by step: d at last."""
-    widths = [d]
-    while widths[0] > _FEWEST:
-        widths.insert(0, -(-widths[0] // _STEP))
-    return widths
 
 
 def _nearest(x: NDArray[np.float32], centroids: NDArray[np.float32], threads: int | None) -> NDArray[np.intp]:

@@ -41,6 +41,7 @@ __all__ = [
     "train",
     "training_rows",
     "unit_scale",
+    "widths",
 ]
 
 _GROUP = 4
@@ -53,6 +54,8 @@ _I32 = ir.IntType(32)
 _SEEDS_PER_CENTROID = 16
 _ROWS_PER_CENTROID = 64
 _COARSE = 4
+_FEWEST = 8
+_BY_STEP = 3
 
 
 def cut(d: int, m: int) -> NDArray[np.int64]:
@@ -68,6 +71,17 @@ def training_rows(
     scale = unit_scale(chosen)
     chosen *= np.float32(1) / scale
     return chosen, scale
+
+
+def widths(d: int) -> list[int]:
+    """Return how many principal components k-means should look at, step by step: few at first, d at last.
+
+    From random rows of many dimensions it ends far from the best.
+    """
+    steps = [d]
+    while steps[0] > _FEWEST:
+        steps.insert(0, -(-steps[0] // 2))
+    return steps
 
 
 def unit_scale(values: NDArray[np.floating[Any]]) -> np.float32:
@@ -96,7 +110,8 @@ def train(
         As `cut` returns.
     k : int
     n_iter : int
-        Iterations. Where there are many rows, the first ones look at a quarter of them.
+        Iterations. Where there are many rows, the first ones look at a quarter of them. Without `start`, a few more
+        come before them where sub-spaces are wide, in their leading principal components.
     rng : Generator, optional
         Draws the first centroids, by k-means++.
     start : (k, d) float32, optional
@@ -122,13 +137,18 @@ def train(
             _seed(part[: k * _SEEDS_PER_CENTROID], draws[s], first)
         else:
             first = start[:, columns].copy()
-        few = part[: max(len(part) // _COARSE, k * _ROWS_PER_CENTROID)]
-        if len(few) < len(part) and n_iter > 2:
-            coarse = n_iter - n_iter // 3
-            _lloyd(few, first, coarse)
-            _lloyd(part, first, n_iter - coarse)
+        few = part[: max(len(part) // _COARSE, k * _ROWS_PER_CENTROID)] if n_iter > 2 else part
+        fine = n_iter // 3 if len(few) < len(part) else 0
+        if start is None and part.shape[1] > _FEWEST:
+            turn = np.linalg.eigh((few.T @ few).astype(np.float64))[1][:, ::-1].astype(np.float32)
+            few, first = np.ascontiguousarray(few @ turn), first @ turn
+            for w in widths(part.shape[1])[:-1]:
+                _lloyd(few, w, first, _BY_STEP)
+            _lloyd(few, part.shape[1], first, n_iter - fine)
+            first = np.ascontiguousarray(first @ turn.T)
         else:
-            _lloyd(part, first, n_iter)
+            _lloyd(few, part.shape[1], first, n_iter - fine)
+        _lloyd(part, part.shape[1], first, fine)
         out[:, columns] = first
 
     in_threads(one, range(m), threads)
@@ -354,15 +374,15 @@ def _seed(x, draws, out):
 
 
 @fast
-def _lloyd(x, centroids, n_iter):
-    """Improve centroids (k, w) in place."""
-    n, w = x.shape
+def _lloyd(x, w, centroids, n_iter):
+    """Improve centroids (k, d) in place; the first w dimensions decide which is nearest."""
+    n, d = x.shape
     k = len(centroids)
     codes, scores = np.empty(4, np.int32), np.empty(4, np.float32)
     across = np.zeros((w, -(-k // 32) * 32), np.float32)
     bias = np.full(across.shape[1], _NEVER, np.float32)
     four = np.empty((4, w), np.float32)
-    sums = np.empty((k, w), np.float64)
+    sums = np.empty((k, d), np.float64)
     counts = np.empty(k, np.int64)
     errors = np.empty(k, np.float64)
     farthest = np.empty(k, np.int64)
@@ -381,15 +401,16 @@ def _lloyd(x, centroids, n_iter):
         farthest[:] = -1
         for i in range(0, n, 4):
             for g in range(4):
-                four[g] = x[min(i + g, n - 1)]
+                four[g] = x[min(i + g, n - 1), :w]
             _nearest(four, across, bias, codes, scores)
             for g in range(min(4, n - i)):
                 nearest, score = codes[g], scores[g]
                 counts[nearest] += 1
                 square = np.float32(0)
                 for j in range(w):
-                    sums[nearest, j] += four[g, j]
                     square += four[g, j] ** 2
+                for j in range(d):
+                    sums[nearest, j] += x[i + g, j]
                 error = square - 2 * score
                 errors[nearest] += error
                 if error > most[nearest]:
@@ -397,7 +418,7 @@ def _lloyd(x, centroids, n_iter):
                     farthest[nearest] = i + g
         for c in range(k):
             if counts[c] > 0:
-                for j in range(w):
+                for j in range(d):
                     centroids[c, j] = sums[c, j] / counts[c]
         for c in range(k):
             if counts[c] == 0:

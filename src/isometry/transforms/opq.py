@@ -35,7 +35,7 @@ class OPQ(PCA):
         Dimensions to keep, at least `n_subspaces`; by default all.
     bits : {4, 8}, default 8
         Bits per sub-space of the quantizer that R is learned with.
-    n_iter : int, default 12
+    n_iter : int, default 16
         How often R is turned.
     max_samples : int, default 32_768
         At most this many rows, drawn without replacement, are learned from.
@@ -85,7 +85,7 @@ class OPQ(PCA):
         n_components: int | None = None,
         *,
         bits: int = 8,
-        n_iter: int = 12,
+        n_iter: int = 16,
         max_samples: int = 32_768,
         random_state: Any = 0,
     ) -> None:
@@ -156,7 +156,7 @@ def _turned(
         else:
             centroids = train(z, edges, k, n_iter=1, start=centroids)
         near = decode(assign(z, centroids, edges), centroids, edges)
-        u, _, v = np.linalg.svd((near.T @ x).astype(np.float64))
-        rotation = (u @ v).astype(np.float32)
+        u, _, v = np.linalg.svd(near.T @ x)
+        rotation = u @ v
         z = x @ rotation.T
     return rotation

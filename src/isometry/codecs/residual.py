@@ -76,9 +76,9 @@ class ResidualQuantizer(CodecBase):
     >>> for codec in (ResidualQuantizer(2), ResidualQuantizer(4)):
     ...     codes = codec.fit_transform(x)
     ...     error = np.square(codec.inverse_transform(codes) - x).mean() / x.var()
-    ...     print(codes.shape, f"{error:.1f}")
-    (2000, 2) 0.4
-    (2000, 4) 0.2
+    ...     print(codes.shape, f"{error:.2f}")
+    (2000, 2) 0.17
+    (2000, 4) 0.02
     """
 
     spec_name: ClassVar[str] = "RVQ"

@@ -72,6 +72,8 @@ class OPQ(PCA):
     >>> for z in (x.astype(np.float32), opq.fit_transform(x)):
     ...     error = np.square(codec.inverse_transform(codec.fit_transform(z)) - z).sum() / np.square(z).sum()
     ...     print(f"{error:.2f}")
+    0.17
+    0.00
     """
 
     spec_name: ClassVar[str] = "OPQ"

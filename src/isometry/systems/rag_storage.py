@@ -239,8 +239,7 @@ def _ours(judged: JudgedVectors) -> Iterator[Trial]:
     from isometry.indexes import index_from_spec
 
     d = judged.x.shape[1]
-    for template in SPECS:
-        spec = template.format(half=d // 2, quarter=d // 4, eighth=d // 8)
+    for spec in dict.fromkeys(spec.format(half=d // 2, quarter=d // 4, eighth=d // 8) for spec in SPECS):
         index = index_from_spec(f"{spec},Flat", metric="cosine").build(judged.x)
         found = judged.judge(*index.search(judged.queries, 10, effort=10))
         yield Trial(judged.name, spec, index.bytes_per_vector, 0, found)

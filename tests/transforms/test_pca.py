@@ -100,7 +100,7 @@ def test_blocks_are_projected_as_rows(monkeypatch):
     x = falling(300)
     pca = PCA(8).fit(x)
     whole = pca.transform(x)
-    monkeypatch.setattr("isometry.transforms.pca._BLOCK_ROWS", 7)
+    monkeypatch.setattr("isometry.transforms.linear._BLOCK_ROWS", 7)
     assert pca.transform(x).tobytes() == whole.tobytes()
 
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from isometry.errors import InvalidInput, check_choice, check_range
 from isometry.estimators import check_vectors
 from isometry.transforms.choice import FEWEST_ROWS, sufficient_components
+from isometry.transforms.linear import check_finite
 from isometry.transforms.projections import (
     closed_form,
     eigenvector_search,
@@ -279,9 +280,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 def _projected(x: NDArray[np.float32], components: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore", invalid="ignore"):
         out = project(x, components)
-    if not np.isfinite(out).all():
-        row = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-        raise InvalidInput(f"the projection of {name} leaves float32, first at row {row}; scale the vectors")
+    check_finite(out, name)
     return out
 
 

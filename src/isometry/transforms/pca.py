@@ -6,54 +6,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from isometry.errors import InvalidInput, check_range
+from isometry.errors import check_range
 from isometry.estimators import check_vectors
-from isometry.transforms.projections import project
+from isometry.transforms.linear import Linear, check_finite
 from isometry.vectors import as_dense
 
-__all__ = ["PCA", "Linear", "check_finite", "principal_components"]
-
-_BLOCK_ROWS = 2**16
-
-
-class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """What transforms by one matrix share: `fit` sets ``components_`` (d, D)."""
-
-    spec_fields: ClassVar[tuple[str, ...]] = ("n_components",)
-
-    components_: NDArray[np.float32]
-    n_features_in_: int
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.components_)
-
-    def _projected(self, x: NDArray[np.float32], mean: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return ``components_ @ (row - mean)`` of every row, a part of them at a time."""
-        out = np.empty((len(x), len(self.components_)), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(x), _BLOCK_ROWS):
-                part = slice(start, start + _BLOCK_ROWS)
-                out[part] = project(x[part] if mean is None else x[part] - mean, self.components_)
-        check_finite(out, "X")
-        return out
-
-    def _restored(self, x: NDArray[np.float32], mean: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
-        """Return ``components_.T @ row + mean`` of every row."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            out = project(x, self.components_.T)
-            out += mean
-        check_finite(out, "X")
-        return out
+__all__ = ["PCA", "principal_components"]
 
 
 class PCA(Linear):
@@ -211,10 +172,3 @@ def principal_components(
         rest = np.linalg.qr(directions.T, mode="complete")[0].T[found:wanted]
         directions, variances = np.vstack([directions, rest]), np.pad(variances, (0, wanted - found))
     return mean, np.ascontiguousarray(directions, np.float32), variances
-
-
-def check_finite(out: NDArray[np.float32], name: str) -> None:
-    """Raise `InvalidInput` when a row of a result has left float32."""
-    if not np.isfinite(out).all():
-        row = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-        raise InvalidInput(f"the projection of {name} leaves float32, first at row {row}; scale the vectors")

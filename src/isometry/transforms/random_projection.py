@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import check_range
 from isometry.estimators import check_vectors
-from isometry.transforms.pca import Linear
+from isometry.transforms.linear import Linear
 
 __all__ = ["RandomProjection"]
 

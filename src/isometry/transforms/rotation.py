@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.estimators import check_vectors
-from isometry.transforms.pca import Linear, check_finite
+from isometry.transforms.linear import Linear, check_finite
 from isometry.vectors import as_dense
 
 __all__ = ["Hadamard", "Rotation"]

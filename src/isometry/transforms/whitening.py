@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import InvalidInput, check_range
 from isometry.estimators import check_vectors
-from isometry.transforms.pca import Linear, check_finite, principal_components
+from isometry.transforms.linear import Linear, check_finite
+from isometry.transforms.pca import principal_components
 from isometry.vectors import as_dense
 
 __all__ = ["Whitening"]

@@ -226,7 +226,11 @@ class Bench:
         def enough(effort: int) -> bool:
             return found.keep(goal, effort, doubt) if reached else bool(found.recall(effort).mean() >= most)
 
-        least = 0 if enough(efforts[0]) else bisect_left(efforts, True, 1, len(efforts) - 1, key=enough)
+        if enough(efforts[0]):
+            return efforts[0]
+        if bounded and not reached:
+            return efforts[-1]
+        least = bisect_left(efforts, True, 1, len(efforts) - 1, key=enough)
         if goal.latency_ms is not None and not bounded:
             limit = goal.latency_ms
             slow = bisect_left(efforts, True, 0, least + 1, key=lambda e: self._latency(found.index, e, 20) > limit)

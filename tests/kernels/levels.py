@@ -38,8 +38,8 @@ LVQS = [(4, 0), (8, 0), (4, 4), (4, 8), (8, 4), (8, 8)]
 
 
 @kernel
-def sums(f32, f16, bf16, u8, i8, out, whole):
-    """Apply every operation to arrays of 64 values; results go to `out` (floats) and `whole` (integers)."""
+def sums(f32, f16, bf16, u8, i8, out, whole, stored):
+    """Apply every operation to arrays of 64 values; results go to `out` and `stored` (floats) and `whole` (integers)."""
     at, of, ob, on, oi = (simd.address(f32), simd.address(f16), simd.address(bf16), simd.address(u8), simd.address(i8))
     a, b = simd.load_f32(at), simd.load_f32(at + 64)
     out[0] = simd.sum_f32(a)
@@ -58,6 +58,11 @@ def sums(f32, f16, bf16, u8, i8, out, whole):
     whole[2] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.low_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
     whole[3] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.high_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
     whole[4] = simd.count_ones(simd.load_u64(on))
+    out[9] = simd.largest_f32(simd.larger_f32(a, b))
+    out[10] = simd.sum_f32(simd.larger_f32(simd.spread_f32(at + 4), simd.lowest_f32()))
+    whole[5] = simd.first_largest(a, simd.count_from(7))
+    whole[6] = simd.sum_i32(simd.where_larger(a, b, simd.count_from(0), simd.count_from(100)))
+    simd.store_f32(simd.address(stored), b)
     simd.prefetch(on)
     simd.prefetch(0)
 
@@ -71,17 +76,21 @@ def compare_operations(seed, extreme):
     bf16 = (rng.standard_normal(64).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     u8 = np.full(64, 255, np.uint8) if extreme else rng.integers(0, 256, 64, dtype=np.uint8)
     i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
-    out, whole = np.full(9, np.nan, np.float32), np.full(5, -1, np.int64)
-    sums(f32, half.view(np.uint16), bf16, u8, i8, out, whole)
+    out, whole, stored = np.full(11, np.nan, np.float32), np.full(7, -1, np.int64), np.zeros(16, np.float32)
+    f32[5] = f32[11] = 9
+    sums(f32, half.view(np.uint16), bf16, u8, i8, out, whole, stored)
     a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
     upper = (bf16.astype(np.uint32) << 16).view(np.float32)
     terms = [a, np.concatenate([a * b, c]), np.concatenate([a, b]), np.zeros(1), half[:16].astype(float) * b]
     terms += [upper[:16] * b, u8[:16] * b, (u8[:16] & 15) * b, (u8[:16] >> 4) * b]
+    terms += [np.maximum(a, b).max(keepdims=True), np.full(16, a[1])]
     for i, part in enumerate(terms):
         yield f"float {i}", float(out[i]), float(part.sum()), 1e-6 * float(np.abs(part).sum())
     wide, signed = u8.astype(int), i8.astype(int)
     dot = int(wide @ signed)
     expected = [dot, 3 * dot, int((wide & 15) @ signed), int((wide >> 4) @ signed), int(np.bitwise_count(u8).sum())]
+    expected += [12, int(np.where(a > b, np.arange(16), np.arange(100, 116)).sum())]
+    yield "stored", stored, b, 0
     for i, value in enumerate(expected):
         yield f"integer {i}", int(whole[i]), value, 0
 

@@ -18,15 +18,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.score import inlined
-from isometry.kernels.simd import F32X16, I32X16, _operation, address, fma, load_f32, rolled
+from isometry.kernels.simd import (
+    address,
+    count_from,
+    first_largest,
+    fma,
+    larger_f32,
+    largest_f32,
+    load_f32,
+    lowest_f32,
+    rolled,
+    spread_f32,
+    where_larger,
+)
 
 __all__ = [
     "LARGEST",
@@ -35,9 +43,6 @@ __all__ = [
     "decode",
     "fast",
     "in_threads",
-    "largest_f32",
-    "spread_f32",
-    "store_f32",
     "train",
     "training_rows",
     "unit_scale",
@@ -50,7 +55,6 @@ LARGEST = np.float32(2.0**60)
 """Values are cut off here, in units of the largest centroid: their squares and sums stay in float32."""
 _SMALLEST = 2.0**-100
 _NEVER = np.float32(-3e38)
-_I32 = ir.IntType(32)
 _SEEDS_PER_CENTROID = 16
 _ROWS_PER_CENTROID = 64
 _COARSE = 4
@@ -213,78 +217,6 @@ def _across(
     return across, bias
 
 
-def _everywhere(builder: Any, value: Any, kind: ir.VectorType) -> Any:
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, first, ir.Constant(I32X16.ir, [0] * 16))
-
-
-def _reduced(builder: Any, name: str, a: Any) -> Any:
-    kind = ir.FunctionType(a.type.element, [a.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}"), [a])
-
-
-@_operation(F32X16)
-def _lowest(builder: Any) -> Any:
-    """Sixteen numbers below all scores."""
-    return ir.Constant(F32X16.ir, [float(_NEVER)] * 16)
-
-
-@_operation(F32X16, types.int64)
-def spread_f32(builder: Any, place: Any) -> Any:
-    """The float32 at an address, sixteen times."""
-    value = builder.load(builder.inttoptr(place, ir.FloatType().as_pointer()), typ=ir.FloatType())
-    return _everywhere(builder, value, F32X16.ir)
-
-
-@intrinsic
-def store_f32(typing_context: Any, place: Any, value: Any) -> Any:
-    """Write sixteen float32 to an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store(values[1], builder.inttoptr(values[0], F32X16.ir.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, F32X16), codegen
-
-
-@_operation(I32X16, types.int64)
-def _from(builder: Any, first: Any) -> Any:
-    """Sixteen consecutive integers."""
-    start = _everywhere(builder, builder.trunc(first, _I32), I32X16.ir)
-    return builder.add(start, ir.Constant(I32X16.ir, list(range(16))))
-
-
-@_operation(F32X16, F32X16, F32X16)
-def _larger(builder: Any, a: Any, b: Any) -> Any:
-    """The larger of two, lane by lane."""
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-
-@intrinsic
-def _where_larger(typing_context: Any, a: Any, b: Any, i: Any, j: Any) -> Any:
-    """The lanes of i where a > b, of j elsewhere."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        a, b, i, j = values
-        return builder.select(builder.fcmp_ordered(">", a, b), i, j)
-
-    return I32X16(F32X16, F32X16, I32X16, I32X16), codegen
-
-
-@_operation(types.float32, F32X16)
-def largest_f32(builder: Any, a: Any) -> Any:
-    """The largest lane."""
-    return _reduced(builder, "fmax.v16f32", a)
-
-
-@_operation(types.int32, F32X16, I32X16)
-def _firstlargest_f32(builder: Any, a: Any, i: Any) -> Any:
-    """The least of i where a is largest."""
-    most = _everywhere(builder, _reduced(builder, "fmax.v16f32", a), F32X16.ir)
-    numbers = builder.select(builder.fcmp_ordered("==", a, most), i, ir.Constant(I32X16.ir, [2**31 - 1] * 16))
-    return _reduced(builder, "smin.v16i32", numbers)
-
-
 fast = partial(kernel, fastmath={"nnan", "nsz", "contract"})
 
 
@@ -295,8 +227,8 @@ def _nearest(x, across, bias, codes, scores):
     row, line = 4 * w, 4 * k
     values, first_bias, last = address(x), address(bias), address(across)
     number = np.int64(0)
-    best_a = best_b = best_c = best_d = _lowest()
-    code_a = code_b = code_c = code_d = _from(number)
+    best_a = best_b = best_c = best_d = lowest_f32()
+    code_a = code_b = code_c = code_d = count_from(number)
     for at in range(0, line, 128):
         a0 = b0 = c0 = d0 = load_f32(first_bias + at)
         a1 = b1 = c1 = d1 = load_f32(first_bias + at + 64)
@@ -309,19 +241,19 @@ def _nearest(x, across, bias, codes, scores):
             a0, a1, b0, b1 = fma(a, t0, a0), fma(a, t1, a1), fma(b, t0, b0), fma(b, t1, b1)
             a, b = spread_f32(j + 2 * row), spread_f32(j + 3 * row)
             c0, c1, d0, d1 = fma(a, t0, c0), fma(a, t1, c1), fma(b, t0, d0), fma(b, t1, d1)
-        i = _from(number)
-        code_a, best_a = _where_larger(a0, best_a, i, code_a), _larger(a0, best_a)
-        code_b, best_b = _where_larger(b0, best_b, i, code_b), _larger(b0, best_b)
-        code_c, best_c = _where_larger(c0, best_c, i, code_c), _larger(c0, best_c)
-        code_d, best_d = _where_larger(d0, best_d, i, code_d), _larger(d0, best_d)
-        i = _from(number + 16)
-        code_a, best_a = _where_larger(a1, best_a, i, code_a), _larger(a1, best_a)
-        code_b, best_b = _where_larger(b1, best_b, i, code_b), _larger(b1, best_b)
-        code_c, best_c = _where_larger(c1, best_c, i, code_c), _larger(c1, best_c)
-        code_d, best_d = _where_larger(d1, best_d, i, code_d), _larger(d1, best_d)
+        i = count_from(number)
+        code_a, best_a = where_larger(a0, best_a, i, code_a), larger_f32(a0, best_a)
+        code_b, best_b = where_larger(b0, best_b, i, code_b), larger_f32(b0, best_b)
+        code_c, best_c = where_larger(c0, best_c, i, code_c), larger_f32(c0, best_c)
+        code_d, best_d = where_larger(d0, best_d, i, code_d), larger_f32(d0, best_d)
+        i = count_from(number + 16)
+        code_a, best_a = where_larger(a1, best_a, i, code_a), larger_f32(a1, best_a)
+        code_b, best_b = where_larger(b1, best_b, i, code_b), larger_f32(b1, best_b)
+        code_c, best_c = where_larger(c1, best_c, i, code_c), larger_f32(c1, best_c)
+        code_d, best_d = where_larger(d1, best_d, i, code_d), larger_f32(d1, best_d)
         number += 32
-    codes[0], codes[1] = _firstlargest_f32(best_a, code_a), _firstlargest_f32(best_b, code_b)
-    codes[2], codes[3] = _firstlargest_f32(best_c, code_c), _firstlargest_f32(best_d, code_d)
+    codes[0], codes[1] = first_largest(best_a, code_a), first_largest(best_b, code_b)
+    codes[2], codes[3] = first_largest(best_c, code_c), first_largest(best_d, code_d)
     scores[0], scores[1] = largest_f32(best_a), largest_f32(best_b)
     scores[2], scores[3] = largest_f32(best_c), largest_f32(best_d)
 

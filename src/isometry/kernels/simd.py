@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -31,13 +32,18 @@ __all__ = [
     "add_i32",
     "address",
     "bf16_to_f32",
+    "count_from",
     "count_ones",
     "dot_u8_i8",
+    "e2m1_to_f32",
     "e4m3_to_f32",
     "e5m2_to_f32",
     "f16_to_f32",
+    "first_largest",
     "fma",
     "high_nibbles",
+    "larger_f32",
+    "largest_f32",
     "load_bits_as_u8",
     "load_f32",
     "load_i8",
@@ -46,12 +52,16 @@ __all__ = [
     "load_u8x16",
     "load_u64",
     "low_nibbles",
+    "lowest_f32",
     "nibbles_as_f32",
     "prefetch",
     "rolled",
+    "spread_f32",
+    "store_f32",
     "sum_f32",
     "sum_i32",
     "where_bits",
+    "where_larger",
     "zero_f32",
     "zero_i32",
 ]
@@ -107,9 +117,14 @@ def _operation(returns: Any, *takes: Any) -> Callable[[Emit], Any]:
             def typed(typing_context: Any, a: Any, b: Any) -> Any:  # type: ignore[misc]
                 return returns(*takes), codegen
 
-        else:
+        elif len(takes) == 3:
 
             def typed(typing_context: Any, a: Any, b: Any, c: Any) -> Any:  # type: ignore[misc]
+                return returns(*takes), codegen
+
+        else:
+
+            def typed(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:  # type: ignore[misc]
                 return returns(*takes), codegen
 
         typed.__name__, typed.__doc__, typed.__module__ = emit.__name__, emit.__doc__, emit.__module__
@@ -171,6 +186,31 @@ def zero_f32(builder: Any) -> Any:
 def zero_i32(builder: Any) -> Any:
     """Sixteen integer zeros."""
     return _constant(I32X16.ir, 0)
+
+
+@_operation(F32X16)
+def lowest_f32(builder: Any) -> Any:
+    """The least float, sixteen times."""
+    return _constant(F32X16.ir, float(np.finfo(np.float32).min))
+
+
+@_operation(I32X16, types.int64)
+def count_from(builder: Any, first: Any) -> Any:
+    """Sixteen consecutive integers."""
+    return builder.add(_counted(builder, first), ir.Constant(I32X16.ir, list(range(16))))
+
+
+@_operation(F32X16, types.int64)
+def spread_f32(builder: Any, place: Any) -> Any:
+    """The float32 at an address, sixteen times."""
+    return _everywhere(builder, _load(builder, place, _FLOAT), F32X16.ir)
+
+
+@_operation(types.void, types.int64, F32X16)
+def store_f32(builder: Any, place: Any, a: Any) -> Any:
+    """Write sixteen float32 to an address."""
+    builder.store(a, builder.inttoptr(place, F32X16.ir.as_pointer()), align=4)
+    return ir.Constant(ir.IntType(8).as_pointer(), None)
 
 
 @_operation(F32X16, types.int64)
@@ -244,15 +284,18 @@ def e5m2_to_f32(builder: Any, place: Any) -> Any:
 @_operation(F32X16, U8X16, types.int64)
 def e2m1_to_f32(builder: Any, a: Any, shift: Any) -> Any:
     """The four bits of each byte from bit `shift` (0 or 4) on, a sign, 2 bits of exponent and 1 of fraction."""
-    return _small_float(builder, builder.lshr(builder.zext(a, I32X16.ir), _everywhere(builder, shift)), 3, 1)
+    return _small_float(builder, builder.lshr(builder.zext(a, I32X16.ir), _counted(builder, shift)), 3, 1)
 
 
-def _everywhere(builder: Any, number: Any) -> Any:
-    """Return a 64-bit number in sixteen lanes of 32 bits."""
-    first = builder.insert_element(
-        ir.Constant(I32X16.ir, ir.Undefined), builder.trunc(number, _I32), ir.Constant(_I32, 0)
-    )
+def _everywhere(builder: Any, value: Any, kind: ir.VectorType) -> Any:
+    """Return a value in all sixteen lanes."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_I32, 0))
     return builder.shuffle_vector(first, first, _constant(I32X16.ir, 0))
+
+
+def _counted(builder: Any, number: Any) -> Any:
+    """Return a 64-bit number in sixteen lanes of 32 bits."""
+    return _everywhere(builder, builder.trunc(number, _I32), I32X16.ir)
 
 
 def _float8(builder: Any, place: Any, fraction_bits: int) -> Any:
@@ -305,6 +348,32 @@ def add_f32(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b)
 
 
+@_operation(F32X16, F32X16, F32X16)
+def larger_f32(builder: Any, a: Any, b: Any) -> Any:
+    """The larger of two, lane by lane."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@_operation(I32X16, F32X16, F32X16, I32X16, I32X16)
+def where_larger(builder: Any, a: Any, b: Any, i: Any, j: Any) -> Any:
+    """The lanes of i where a > b, of j elsewhere."""
+    return builder.select(builder.fcmp_ordered(">", a, b), i, j)
+
+
+@_operation(types.float32, F32X16)
+def largest_f32(builder: Any, a: Any) -> Any:
+    """The largest lane."""
+    return _call(builder, "llvm.vector.reduce.fmax.v16f32", _FLOAT, a)
+
+
+@_operation(types.int32, F32X16, I32X16)
+def first_largest(builder: Any, a: Any, i: Any) -> Any:
+    """The least of i where a is largest."""
+    most = _everywhere(builder, _call(builder, "llvm.vector.reduce.fmax.v16f32", _FLOAT, a), F32X16.ir)
+    numbers = builder.select(builder.fcmp_ordered("==", a, most), i, _constant(I32X16.ir, 2**31 - 1))
+    return _call(builder, "llvm.vector.reduce.smin.v16i32", _I32, numbers)
+
+
 @_operation(types.float32, F32X16)
 def sum_f32(builder: Any, a: Any) -> Any:
     """Sum of the lanes, added in halves: the same order on every processor."""
@@ -332,7 +401,7 @@ def high_nibbles(builder: Any, a: Any) -> Any:
 @_operation(F32X16, U8X16, types.int64)
 def nibbles_as_f32(builder: Any, a: Any, shift: Any) -> Any:
     """The four bits of each byte from bit `shift` (0 or 4) on, as floats."""
-    words = builder.lshr(builder.zext(a, I32X16.ir), _everywhere(builder, shift))
+    words = builder.lshr(builder.zext(a, I32X16.ir), _counted(builder, shift))
     return builder.uitofp(builder.and_(words, _constant(I32X16.ir, 15)), F32X16.ir)
 
 

@@ -39,7 +39,7 @@ LVQS = [(4, 0), (8, 0), (4, 4), (4, 8), (8, 4), (8, 8)]
 
 @kernel
 def sums(f32, f16, bf16, u8, i8, out, whole, stored):
-    """Apply every operation to arrays of 64 values; results go to `out` and `stored` (floats) and `whole` (integers)."""
+    """Apply every operation to 64 values; results go to `out` and `stored` (floats) and to `whole` (integers)."""
     at, of, ob, on, oi = (simd.address(f32), simd.address(f16), simd.address(bf16), simd.address(u8), simd.address(i8))
     a, b = simd.load_f32(at), simd.load_f32(at + 64)
     out[0] = simd.sum_f32(a)

@@ -16,7 +16,8 @@ _ALONE = ("", "Float16", "BFloat16", "LVQ4x8", "LVQ4x4", "LVQ8", "Int8", "Float8
 _BITS = (8, 7, 6, 5, 4, 3, 2, 1)
 _PER_SUBSPACE = (2, 3, 4, 6, 8, 12, 16, 24)
 """Dimensions that a product quantizer codes together."""
-_STAGES = (64, 32, 16, 8)
+_STAGES = (16, 8, 4)
+"""Codebooks of a residual quantizer; its tables grow with their square."""
 _KEPT = (3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 8)
 """Shares of the dimensions that a projection keeps."""
 _AFTER_PROJECTION = ("LVQ8", "Float8", "RaBitQ6", "RaBitQ4", "LVQ4", "RaBitQ2")

@@ -195,6 +195,9 @@ def _kept(trials: dict[Candidate, Trial], goal: Goal, most: int) -> list[Candida
     """
     cost = {each: trial.cost(goal.objective) for each, trial in trials.items()}
     likely = sorted((each for each, trial in trials.items() if trial.may_meet(goal, 1)), key=cost.__getitem__)
+    if goal.objective == "recall":
+        least = max((trials[each].chosen.low for each in likely), default=0.0)
+        likely = [each for each in likely if trials[each].chosen.high >= least]
     bar = cost[likely[0]] if likely else None
     doubtful = [
         each

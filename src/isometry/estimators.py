@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.vectors import as_dense
 
-__all__ = ["check_vectors", "estimator_classes", "restore", "state"]
+__all__ = ["check_vectors", "estimator_classes", "one_blas_thread", "restore", "state"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 LARGEST = 2.0**125
 """No value of a vector may be larger: then no difference, range or mean leaves float32."""
@@ -69,6 +72,23 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
     if largest > LARGEST:
         raise InvalidInput(f"{name} has a value of magnitude {largest:.3g}; expected at most 2^125: scale the vectors")
     return vectors
+
+
+def one_blas_thread(function: F) -> F:
+    """Return a function during which the BLAS starts no threads.
+
+    Matrices of some hundred rows are not worth them, and where a processor is busy otherwise they wait for each other
+    a hundred times as long as they compute.
+    """
+
+    @wraps(function)
+    def alone(*args: Any, **options: Any) -> Any:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"):
+            return function(*args, **options)
+
+    return alone  # type: ignore[return-value]
 
 
 @cache

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, train, training_rows
 from isometry.kernels.rows import TableRows, padded_copy
 
@@ -95,6 +95,7 @@ class ProductQuantizer(CodecBase):
         self.max_samples = max_samples
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn mean and centroids from vectors (n, d).
 

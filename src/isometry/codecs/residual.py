@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.kernels.additive import Tables, encode, sums, tables_of, train
 from isometry.kernels.kmeans import training_rows
 from isometry.kernels.rows import TableRows, padded_copy
@@ -104,6 +104,7 @@ class ResidualQuantizer(CodecBase):
         self.max_samples = max_samples
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn mean and codewords from vectors (n, d).
 

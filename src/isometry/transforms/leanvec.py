@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import InvalidInput, check_choice, check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.transforms.choice import FEWEST_ROWS, sufficient_components
 from isometry.transforms.linear import check_finite
 from isometry.transforms.projections import (
@@ -146,6 +146,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None, *, queries: Any = None) -> Self:
         """Learn the two matrices.
 

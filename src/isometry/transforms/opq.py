@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, train, training_rows
 from isometry.transforms.pca import PCA
 from isometry.transforms.projections import second_moment
@@ -98,6 +98,7 @@ class OPQ(PCA):
         self.max_samples = max_samples
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn mean and rotation from vectors (n, d).
 

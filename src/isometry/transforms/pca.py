@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.transforms.linear import Linear, check_finite
 from isometry.vectors import as_dense
 
@@ -85,6 +85,7 @@ class PCA(Linear):
         self.max_samples = max_samples
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the directions from vectors (n, D).
 

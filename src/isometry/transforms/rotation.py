@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.transforms.linear import Linear, check_finite
 from isometry.vectors import as_dense
 
@@ -60,6 +60,7 @@ class Rotation(Linear):
     def __init__(self, *, random_state: Any = 0) -> None:
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Draw a matrix for vectors (n, d); only d matters.
 

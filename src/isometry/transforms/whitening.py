@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors
+from isometry.estimators import check_vectors, one_blas_thread
 from isometry.transforms.linear import Linear, check_finite
 from isometry.transforms.pca import principal_components
 from isometry.vectors import as_dense
@@ -93,6 +93,7 @@ class Whitening(Linear):
         self.max_samples = max_samples
         self.random_state = random_state
 
+    @one_blas_thread
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn mean, directions and variances from vectors (n, D).
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.vectors import as_dense
 
-__all__ = ["check_vectors", "estimator_classes", "one_blas_thread", "restore", "state"]
+__all__ = ["check_vectors", "estimator_classes", "fitted_arrays", "one_blas_thread", "restore", "state"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,6 +103,20 @@ def estimator_classes() -> dict[str, type[Any]]:
     }
 
 
+def fitted_arrays(estimator: Any) -> dict[str, NDArray[Any]]:
+    """Return what an estimator has learned, of the arrays that it holds, by name."""
+    # feature_names_in_, which a data frame leaves behind, is not needed to transform
+    return {
+        name: value
+        for name, value in _fitted(estimator).items()
+        if isinstance(value, np.ndarray) and value.ndim and value.dtype != object
+    }
+
+
+def _fitted(estimator: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(estimator).items() if name.endswith("_") and name[0] != "_"}
+
+
 def state(estimator: Any) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
     """Return what makes a fitted estimator: (name of its class, parameters, arrays).
 
@@ -120,13 +134,11 @@ def state(estimator: Any) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
             f"{kind} can't be stored; expected one of {', '.join(estimator_classes())}, without a subclass of them"
         )
     parameters: dict[str, Any] = {}
-    arrays: dict[str, NDArray[Any]] = {}
-    fitted = {name: value for name, value in vars(estimator).items() if name.endswith("_") and name[0] != "_"}
-    for name, value in {**estimator.get_params(deep=False), **fitted}.items():
-        if isinstance(value, np.ndarray) and value.ndim:
-            if value.dtype != object:  # feature_names_in_, which a data frame leaves behind, is not needed to transform
-                arrays[name] = value
-        elif isinstance(value, np.generic | np.ndarray):
+    arrays = fitted_arrays(estimator)
+    for name, value in {**estimator.get_params(deep=False), **_fitted(estimator)}.items():
+        if name in arrays or name == "feature_names_in_":
+            continue
+        if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim):
             parameters[name] = value.item()
         elif value is None or isinstance(value, bool | int | float | str):
             parameters[name] = value

@@ -46,9 +46,9 @@ class Levelled:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that searches read."""
+        """Bytes that searches read, with what transforms and codecs have learned."""
         slots = self._built()
-        return self._levels.nbytes + slots.row_ids.nbytes + slots.slot_of.nbytes
+        return self._levels.nbytes + self._levels.shared_bytes + slots.row_ids.nbytes + slots.slot_of.nbytes
 
     @property
     def bytes_per_vector(self) -> float:

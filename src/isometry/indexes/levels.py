@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.estimators import fitted_arrays
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.kernels import rows as layouts
 from isometry.kernels.rows import ByteRows, NibbleRows, Rows, TableRows, code_bytes, grown
@@ -186,6 +187,13 @@ class Levels:
         """Bytes of both levels and the bias; what they share counts once."""
         arrays = {array.__array_interface__["data"][0]: array.nbytes for array in (*self.walk, *self.fine, self.bias)}
         return sum(arrays.values())
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of what transforms and codecs have learned: matrices, codebooks, means."""
+        learned = {role: arrays for role, (_, _, arrays) in self._stored.items()}
+        learned |= {role: fitted_arrays(part) for role, part in self._fitted.items()}
+        return sum(array.nbytes for arrays in learned.values() for array in arrays.values())
 
     @property
     def walk_dim(self) -> int:

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 
 from isometry.codecs import LVQ, Float16
 from isometry.codecs.base import CodecBase
-from isometry.errors import InvalidInput
+from isometry.errors import Damaged, InvalidInput
 from isometry.estimators import check_vectors
 from isometry.indexes import METRICS, index_from_spec
 from isometry.indexes.levels import Levels, check_norms, frozen
@@ -264,3 +264,24 @@ def test_everything_held_out_leaves_nothing_to_learn():
     with pytest.raises(InvalidInput, match="80"):
         index.build(vectors(), held_out=[80])
     assert len(index.build(vectors(), held_out=[3, 5])) == 80
+
+
+def test_parts_that_do_not_fit_the_rows_are_found_out_before_a_kernel_reads():
+    x = vectors()
+    index = index_from_spec("RVQ2,Flat").build(x)
+    index._levels._part("codec").codebooks_ = index._levels._part("codec").codebooks_[:1]
+    with pytest.raises(Damaged, match="queries of 256 and 256 dimensions for rows of 512 and 512"):
+        index.search(x[:1])
+    graph = index_from_spec("PCA6,Vamana4").build(x)
+    graph._levels._part("transform").components_ = np.zeros((5, 24), np.float32)
+    with pytest.raises(Damaged, match="queries of 5 and 5 dimensions"):
+        graph.search(x[:1])
+
+
+def test_what_parts_have_learned_counts_among_the_bytes():
+    x = vectors()
+    plain, chained = (index_from_spec(spec).build(x) for spec in ("LVQ8,Flat", "PCA12,LVQ8,Flat"))
+    assert plain._levels.shared_bytes == 4 * 24  # the mean
+    assert chained._levels.shared_bytes >= 4 * (12 * 24 + 24 + 12)
+    assert plain.nbytes == plain._levels.nbytes + 4 * 24 + 80 * 12
+    assert plain.bytes_per_vector == 32 + 8

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.errors import Damaged
 from isometry.estimators import fitted_arrays
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.kernels import rows as layouts
@@ -224,9 +225,21 @@ class Levels:
         return Queries(short, fine, full, added)
 
     def asked(self, queries: Queries, part: slice) -> tuple[Floats, Floats]:
-        """Return some of the queries as the kernels want them: for the walk, and for the fine rows."""
+        """Return some of the queries as the kernels want them: for the walk, and for the fine rows.
+
+        Raises
+        ------
+        Damaged
+            They have other dimensions than the rows: kernels would read beyond them.
+        """
         short = self._mapped("codec", queries.short[part])
-        return short, self._mapped("refine", queries.fine[part]) if self._has("refine") else short
+        fine = self._mapped("refine", queries.fine[part]) if self._has("refine") else short
+        if short.shape[1] != self._walk_dim or fine.shape[1] != self._fine_dim:
+            raise Damaged(
+                f"the index was read with transforms or codecs that do not fit it: they make queries of "
+                f"{short.shape[1]} and {fine.shape[1]} dimensions for rows of {self._walk_dim} and {self._fine_dim}"
+            )
+        return short, fine
 
     def _checked(self, q: Any) -> tuple[Floats, Floats]:
         """Return queries as writable float32, and their norms; quickly for those that are as they should be."""

@@ -45,8 +45,8 @@ OURS = {
 FAISS = {
     4: ("PQ4x8", "OPQ4,PQ4x8", "RQ4x8"),
     8: ("PQ8x8", "OPQ8,PQ8x8", "RQ8x8"),
-    16: ("PQ16x8", "OPQ16,PQ16x8", "RQ16x8", "OPQ32,PQ32x4fs", "PCAR64,RaBitQ"),
-    32: ("PQ32x8", "OPQ32,PQ32x8", "OPQ64,PQ64x4fs", "PCAR192,RaBitQ"),
+    16: ("PQ16x8", "OPQ16,PQ16x8", "RQ16x8", "PCAR64,RaBitQ"),
+    32: ("PQ32x8", "OPQ32,PQ32x8", "PCAR192,RaBitQ"),
     48: ("PQ48x8", "OPQ48,PQ48x8", "PCAR320,RaBitQ", "PCAR96,SQ4"),
     96: ("PQ96x8", "OPQ96,PQ96x8", "PCAR192,SQ4", "PCAR96,SQ8"),
     192: ("PQ192x8", "OPQ192,PQ192x8", "SQ4", "PCAR192,SQ8"),

@@ -427,9 +427,9 @@ SYSTEM = System(
     first_look=(
         "float8 is fine, and so is int8 when its offset is taken off before scores are compared: with static "
         "embeddings on Cranfield the official path loses 5 to 10 %, while the same codes, de-quantised, match float32, "
-        "and so does int4 with a scale per vector. PCA to half the dimensions loses 2.5 % of nDCG@10 on six sets because "
-        "queries are centred and cosines taken anew; where only vectors are centred and scores get back what that took, "
-        "it loses nothing that 3,003 queries could show (`PCA192,Float8` beside `PCA 50% + float8_e4m3fn`)."
+        "and so does int4 with a scale per vector. PCA to half the dimensions loses 2.5 % on six sets because queries "
+        "are centred and cosines taken anew; where only vectors are centred and scores get back what that took, it "
+        "loses nothing that 3,003 queries could show (PCA192,Float8 beside PCA 50% + float8_e4m3fn)."
     ),
     pitfalls=(
         "float8 e4m3 overflows to NaN, so vectors that are not normalised can poison an index: saturate.",

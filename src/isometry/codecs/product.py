@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.utils import check_random_state
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
 from isometry.estimators import check_vectors, one_blas_thread
-from isometry.kernels.kmeans import assign, cut, decode, train, training_rows
+from isometry.kernels.kmeans import assign, cut, decode, products, train, training_rows
 from isometry.kernels.rows import TableRows, padded_copy
 
 __all__ = ["ProductQuantizer"]
@@ -137,10 +136,11 @@ class ProductQuantizer(CodecBase):
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of queries (nq, d) with what each byte may stand for: (nq, 256 * nbytes_per_vector_)."""
-        parts = [slice(*edges) for edges in pairwise(self._edges)]
-        tables = np.stack([q[:, part] @ self.codebooks_[:, part].T for part in parts], axis=1)
+        m = int(self.n_subspaces)
+        tables = np.empty((len(q), m, len(self.codebooks_)), np.float32)
+        products(q, self.codebooks_, self._edges, tables)
         if self.bits == 4:
-            if len(parts) % 2:
+            if m % 2:
                 tables = np.pad(tables, ((0, 0), (0, 1), (0, 0)))
             tables = tables[:, 1::2, :, None] + tables[:, ::2, None, :]
         return tables.reshape(len(q), -1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,12 +15,14 @@ from isometry.errors import InvalidInput, check_range
 from isometry.estimators import check_vectors, one_blas_thread
 from isometry.kernels.additive import Tables, encode, sums, tables_of, train
 from isometry.kernels.kmeans import training_rows
-from isometry.kernels.rows import TableRows, padded_copy
+from isometry.kernels.rows import Float32Rows, TableRows, padded_copy
+from isometry.kernels.scan import products
 
 __all__ = ["ResidualQuantizer"]
 
 _MOST_CODEBOOKS = 64
-_TABLES: WeakKeyDictionary[ResidualQuantizer, tuple[NDArray[np.float32], Tables]]
+T = TypeVar("T")
+_Made: TypeAlias = "WeakKeyDictionary[ResidualQuantizer, tuple[NDArray[np.float32], T]]"
 
 
 class ResidualQuantizer(CodecBase):
@@ -140,21 +143,29 @@ class ResidualQuantizer(CodecBase):
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the products of queries (nq, d) with all codewords: (nq, 256 * n_codebooks)."""
-        return q @ self.codebooks_.reshape(-1, self.n_features_in_).T
+        codewords = self._once(_CODEWORDS, _as_rows)
+        tables = np.empty((len(q), len(codewords.values)), np.float32)
+        products(codewords, q, tables)
+        return tables
 
     def fine_rows(self, codes: NDArray[np.uint8]) -> TableRows:
         """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
         return TableRows(padded_copy(self._checked_codes(codes)))
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return encode(x, self._tables(), int(self.beam), self.mean_)
+        return encode(x, self._once(_TABLES, tables_of), int(self.beam), self.mean_)
 
-    def _tables(self) -> Tables:
-        """Return the products of this codec's codewords, which are computed once."""
-        known = _TABLES.get(self)
-        if known is None or known[0] is not self.codebooks_:
-            known = _TABLES[self] = self.codebooks_, tables_of(self.codebooks_)
-        return known[1]
+    def _once(self, known: _Made[T], make: Callable[[NDArray[np.float32]], T]) -> T:
+        """Return what is made of this codec's codewords, made when it is first needed."""
+        made = known.get(self)
+        if made is None or made[0] is not self.codebooks_:
+            made = known[self] = self.codebooks_, make(self.codebooks_)
+        return made[1]
 
 
-_TABLES = WeakKeyDictionary()
+def _as_rows(codebooks: NDArray[np.float32]) -> Float32Rows:
+    return Float32Rows(padded_copy(codebooks.reshape(-1, codebooks.shape[2])))
+
+
+_TABLES: _Made[Tables] = WeakKeyDictionary()
+_CODEWORDS: _Made[Float32Rows] = WeakKeyDictionary()

@@ -43,6 +43,7 @@ __all__ = [
     "decode",
     "fast",
     "in_threads",
+    "products",
     "train",
     "training_rows",
     "unit_scale",
@@ -276,6 +277,27 @@ def _assign(x, mean, inverse, edges, across, bias, out):
             _nearest(four, across[s], bias[s], codes, scores)
             for g in range(min(4, n - i)):
                 out[i + g, s] = codes[g]
+
+
+@fast
+def products(q, codebooks, edges, out):
+    """Write the products of queries (nq, d) with the centroids of every sub-space into (nq, m, k).
+
+    Each query is alone in it: its numbers are the same whatever others come with it.
+    """
+    k, d = codebooks.shape
+    across = np.empty((d, k), np.float32)
+    for c in range(k):
+        for j in range(d):
+            across[j, c] = codebooks[c, j]
+    for i in range(len(q)):
+        for s in range(len(edges) - 1):
+            row = out[i, s]
+            row[:] = 0
+            for j in range(edges[s], edges[s + 1]):
+                value = q[i, j]
+                for c in range(k):
+                    row[c] += value * across[j, c]
 
 
 @fast

@@ -6,9 +6,9 @@ import numpy as np
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import ahead_of, offer, rank, scratch, settle
-from isometry.kernels.score import QUERY_SPARE, Query, prepare, touch
+from isometry.kernels.score import QUERY_SPARE, Query, prepare, score_fine, touch
 
-__all__ = ["best", "order"]
+__all__ = ["best", "order", "products"]
 
 _BLOCK_BYTES = 131072
 
@@ -65,3 +65,15 @@ def order(fine, space, queries, candidates, row_ids, ids_out, scores_out):
         while count < candidates.shape[1] and candidates[i, count] >= 0:
             count += 1
         settle(fine, space, query, candidates[i], count, (row_ids, alone), None, scores_out[i], ids_out[i])
+
+
+@kernel
+def products(rows, queries, out):
+    """Write the products of queries (nq, d) with all n rows into `out` (nq, n)."""
+    d = queries.shape[1]
+    values, codes = scratch(d)
+    for i in range(len(queries)):
+        values[:d] = queries[i]
+        query = prepare(rows, values, codes)
+        for slot in range(out.shape[1]):
+            out[i, slot] = score_fine(rows, query, slot)

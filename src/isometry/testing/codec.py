@@ -131,6 +131,8 @@ def check_same_answer_however_asked(case: CodecCase, folder: Path) -> None:
     """A row has the same bytes alone, among others, from any memory, from several threads, from a second codec."""
     codec = case.make().fit(vectors(100, 0))
     estimator.same_however_asked(codec.transform, "transform")
+    q = vectors(20, 3)
+    same(codec.queries(q), np.concatenate([codec.queries(q[i : i + 1]) for i in range(20)]), "queries depend on others")
     x = vectors(100, 1)
     same(codec.transform(x), case.make().fit(vectors(100, 0)).transform(x), "fitting twice gives different codecs")
 

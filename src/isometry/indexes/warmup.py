@@ -22,7 +22,7 @@ __all__ = ["every_spec", "warm_up"]
 _FLOATS = ("Float32", "Float16", "BFloat16")
 _LEVELS = ("LVQ8", "LVQ4")
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
-_SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2x8", "RaBitQ2")
+_SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 """One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
 _ROWS, _DIM = 200, 16
 

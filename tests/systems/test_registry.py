@@ -18,7 +18,7 @@ ROWS = {  # name: state
     "seismic": "planned",
     "leanvec": "works",
     "fanns": "planned",
-    "rag-storage": "planned",
+    "rag-storage": "works",
     "bebr": "planned",
     "jpq": "planned",
     "distill-vq": "planned",

@@ -125,10 +125,6 @@ class Int(CodecBase):
         """Return queries (nq, d) times the steps, as rows are multiplied with."""
         return q * self.step_
 
-    def rows(self, codes: NDArray[np.uint8]) -> SignedByteRows | SignedNibbleRows | ByteRows | NibbleRows:
-        """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
-        return self.fine_rows(codes)
-
     def fine_rows(self, codes: NDArray[np.uint8]) -> SignedByteRows | SignedNibbleRows | ByteRows | NibbleRows:
         """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
         array = self._checked_codes(codes)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
+from isometry.codecs.integer import halved, unhalved
 from isometry.errors import InvalidInput, check_range
 from isometry.estimators import check_vectors, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, products, train, training_rows
@@ -131,7 +132,7 @@ class ProductQuantizer(CodecBase):
         """
         codes = self._checked_codes(X)
         if self.bits == 4:
-            codes = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), 2 * codes.shape[1])
+            codes = unhalved(codes, int(self.n_subspaces))
         return decode(codes, self.codebooks_, self._edges) + self.mean_
 
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -151,11 +152,7 @@ class ProductQuantizer(CodecBase):
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
         codes = assign(x, self.codebooks_, self._edges, self.mean_)
-        if self.bits == 4:
-            packed = codes[:, ::2].copy()
-            packed[:, : codes.shape[1] // 2] |= codes[:, 1::2] << 4
-            return packed
-        return codes
+        return halved(codes) if self.bits == 4 else codes
 
     @property
     def _edges(self) -> NDArray[np.int64]:

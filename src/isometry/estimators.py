@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, wraps
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.vectors import as_dense
 
-__all__ = ["check_vectors", "estimator_classes", "fitted_arrays", "one_blas_thread", "restore", "state"]
+__all__ = ["check_vectors", "estimator_classes", "fitted_arrays", "generator", "one_blas_thread", "restore", "state"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LARGEST = 2.0**125
 """No value of a vector may be larger: then no difference, range or mean leaves float32."""
@@ -74,7 +75,14 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
     return vectors
 
 
-def one_blas_thread(function: F) -> F:
+def generator(random_state: Any) -> np.random.Generator:
+    """Return the generator that a ``random_state`` of scikit-learn's stands for: an integer, a RandomState or None."""
+    from sklearn.utils import check_random_state
+
+    return np.random.default_rng(check_random_state(random_state).randint(2**31))
+
+
+def one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function during which the BLAS starts no threads.
 
     Matrices of some hundred rows are not worth them, and where a processor is busy otherwise they wait for each other
@@ -82,13 +90,13 @@ def one_blas_thread(function: F) -> F:
     """
 
     @wraps(function)
-    def alone(*args: Any, **options: Any) -> Any:
+    def alone(*args: P.args, **options: P.kwargs) -> R:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):
             return function(*args, **options)
 
-    return alone  # type: ignore[return-value]
+    return alone
 
 
 @cache

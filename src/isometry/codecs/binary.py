@@ -6,10 +6,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
-from isometry.estimators import LARGEST, check_vectors
+from isometry.estimators import LARGEST, check_vectors, generator
 from isometry.kernels.rows import BitRows, code_bytes, padded_copy
 
 __all__ = ["Binary"]
@@ -82,7 +81,7 @@ class Binary(CodecBase):
         if self.rotate:
             from isometry.kernels.rotate import random_signs
 
-            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+            rng = generator(self.random_state)
             self.signs_ = random_signs(x.shape[1], rng)
         return self
 

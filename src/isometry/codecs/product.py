@@ -6,12 +6,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.codecs.integer import halved, unhalved
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors, one_blas_thread
+from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, products, train, training_rows
 from isometry.kernels.rows import TableRows, padded_copy
 
@@ -115,7 +114,7 @@ class ProductQuantizer(CodecBase):
             raise InvalidInput(f"bits is {self.bits!r}; PQ offers 4, 8")
         check_range("n_iter", self.n_iter, 1)
         check_range("max_samples", self.max_samples, 1)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = generator(self.random_state)
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows, scale = training_rows(x, self.mean_, int(self.max_samples), rng)
         self.codebooks_ = scale * train(rows, self._edges, 2**self.bits, n_iter=int(self.n_iter), rng=rng)

@@ -7,11 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
-from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import LARGEST, check_vectors
+from isometry.estimators import LARGEST, check_vectors, generator
 from isometry.kernels.rows import BitRows, ByteRows, NibbleRows, PlaneRows, padded_copy, values_of
 
 __all__ = ["RaBitQ"]
@@ -113,7 +112,7 @@ class RaBitQ(CodecBase):
         check_range("bits", self.bits, 1, 8)
         d = x.shape[1]
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.signs_ = random_signs(d, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
+        self.signs_ = random_signs(d, generator(self.random_state))
         self.normal_ = mirror(self.mean_, self.signs_)
         self.nbytes_per_vector_ = _HEADER + packed_bytes(d, self.bits)
         return self

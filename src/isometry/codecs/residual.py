@@ -8,11 +8,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from isometry.codecs.base import CodecBase
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors, one_blas_thread
+from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.kernels.additive import Tables, encode, sums, tables_of, train
 from isometry.kernels.kmeans import training_rows
 from isometry.kernels.rows import Float32Rows, TableRows, padded_copy
@@ -123,7 +122,7 @@ class ResidualQuantizer(CodecBase):
         check_range("beam", self.beam, 1, 256)
         check_range("n_rounds", self.n_rounds, 0)
         check_range("max_samples", self.max_samples, 1)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = generator(self.random_state)
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows, scale = training_rows(x, self.mean_, int(self.max_samples), rng)
         codebooks = train(rows, m, 256, beam=int(self.beam), n_rounds=int(self.n_rounds), rng=rng)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import InvalidInput, check_choice, check_range
-from isometry.estimators import check_vectors, one_blas_thread
+from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.transforms.choice import FEWEST_ROWS, sufficient_components
 from isometry.transforms.linear import check_finite
 from isometry.transforms.projections import (
@@ -169,7 +168,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         q = None if queries is None else check_vectors(self, queries, reset=False, name="queries")
         if q is not None and len(q) == 0:
             raise InvalidInput("queries has no rows; pass some, or None to learn from the data alone")
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = generator(self.random_state)
         x = self._sample(x, rng)
         q = None if q is None else self._sample(q, rng)
         d = self._sufficient(x, q) if self.n_components is None else int(self.n_components)

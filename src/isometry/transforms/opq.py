@@ -6,10 +6,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors, one_blas_thread
+from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, train, training_rows
 from isometry.transforms.pca import PCA
 from isometry.transforms.projections import second_moment
@@ -109,7 +108,7 @@ class OPQ(PCA):
         """
         x = check_vectors(self, X, reset=True)
         m, d = self._check_parameters(x.shape[1])
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = generator(self.random_state)
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows, _ = training_rows(x, self.mean_, int(self.max_samples), rng)
         values, vectors = np.linalg.eigh(second_moment(rows, np.zeros(rows.shape[1])))

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from isometry.estimators import check_vectors, one_blas_thread
+from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.transforms.linear import Linear, check_finite
 from isometry.vectors import as_dense
 
@@ -70,7 +69,7 @@ class Rotation(Linear):
             NaN, infinity, no rows, or not two axes.
         """
         d = check_vectors(self, X, reset=True).shape[1]
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = generator(self.random_state)
         q, r = np.linalg.qr(rng.standard_normal((d, d)))
         self.components_ = np.ascontiguousarray(q * np.sign(np.diag(r)), np.float32)
         return self
@@ -157,7 +156,7 @@ class Hadamard(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         from isometry.kernels.rotate import random_signs
 
         d = check_vectors(self, X, reset=True).shape[1]
-        self.signs_ = random_signs(d, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
+        self.signs_ = random_signs(d, generator(self.random_state))
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

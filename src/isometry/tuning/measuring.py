@@ -93,8 +93,11 @@ class Bench:
             self._kept = np.arange(len(x))
         self.x = x
         self.choosing = (len(self.queries) + 1) // 2
-        sizes = [max(_FEWEST_ROWS, int(len(x) * share)) for share in _SHARES]
-        self.sizes = [*dict.fromkeys(size for size in sizes if 2 * size <= len(x)), len(x)]
+        self.sizes = [len(x)]
+        for share in reversed(_SHARES):
+            size = max(_FEWEST_ROWS, int(len(x) * share))
+            if 2 * size <= self.sizes[0]:
+                self.sizes.insert(0, size)
         self._samples: dict[int, _Sample] = {}
 
     @property

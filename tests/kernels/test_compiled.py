@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from isometry.kernels import compiled
 from isometry.kernels.compiled import kernel_folder
 
 CODE = """
@@ -119,3 +121,15 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path):
     words = [*command(file, last), str(tmp_path / "ready0"), " ".join(KINDS)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_change_reaches_what_imports_it_and_nothing_else(monkeypatch, tmp_path):
+    room = tmp_path / "kernels"
+    shutil.copytree(Path(compiled.__file__).parent, room)
+    monkeypatch.setattr(compiled, "__file__", str(room / "compiled.py"))
+    state = compiled._sources.__wrapped__
+    before = {path.name: state(path) for path in room.glob("*.py")}
+    (room / "graph.py").write_text((room / "graph.py").read_text() + "\n")
+    changed = {name for name in before if state(room / name) != before[name]}
+    assert {"graph.py", "scan.py"} <= changed
+    assert not changed & {"simd.py", "rows.py", "score.py", "kmeans.py", "encode.py"}

@@ -41,7 +41,7 @@ def warmup(
         warm_up(chosen, threads=threads, progress=report)
     seconds = time.perf_counter() - start
     folder = kernel_folder()
-    sizes = [file.stat().st_size for file in folder.glob("*.nbc")]
+    sizes = [file.stat().st_size for file in folder.rglob("*.nbc")]
     if as_json:
         print_json({
             "specs": chosen, "level": LEVEL, "seconds": seconds, "folder": folder, "kernels": len(sizes),

@@ -1,8 +1,9 @@
 """How kernels are compiled: at their first call, then kept for this machine.
 
 Numba's own cache looks at the file of a function alone, but a kernel is made of several files of this room, and of the
-level it was compiled for. Ours is one folder per state of the whole room, below ``$ISOMETRY_CACHE``, by default
-``isometry`` in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
+level it was compiled for. Ours is one folder per level, and in it one per state of a file with all that it imports from
+this room, below ``$ISOMETRY_CACHE``, by default ``isometry`` in the user's cache folder (``$XDG_CACHE_HOME`` or
+``~/.cache``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -24,10 +26,12 @@ from isometry.kernels.level import LEVEL
 
 __all__ = ["kernel", "kernel_folder"]
 
+_IMPORTED = re.compile(r"^ *from isometry\.kernels(?:\.(\w+) import| import ([^(\n]+|\([^)]*\)))", re.MULTILINE)
+
 
 def kernel_folder() -> Path:
-    """Return the folder that compiled kernels of this state of the sources are kept in."""
-    return cache_folder() / "kernels" / f"{LEVEL}-{_sources()}"
+    """Return the folder that kernels compiled for this processor's level are kept in."""
+    return cache_folder() / "kernels" / LEVEL
 
 
 def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
@@ -43,11 +47,21 @@ def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
 
 
 @cache
-def _sources() -> str:
-    """Return a digest of all files of this room."""
+def _sources(file: Path) -> str:
+    """Return a digest of a file of this room and of all that it imports from it; for other files, of the whole room."""
+    room = Path(__file__).parent
+    found = {file} if file.parent == room else set(room.glob("*.py"))
+    unread = list(found)
+    while unread:
+        names = _IMPORTED.findall(unread.pop().read_text())
+        new = {
+            path for name in re.findall(r"\w+", " ".join(map("".join, names))) if (path := room / f"{name}.py").exists()
+        }
+        unread += new - found
+        found |= new
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    for path in sorted(found):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -56,12 +70,13 @@ class _Locator(_CacheLocator):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._line = function.__code__.co_firstlineno
+        self._state = _sources(Path(function.__code__.co_filename))
 
     def get_cache_path(self) -> str:
-        return str(kernel_folder())
+        return str(kernel_folder() / self._state)
 
     def get_source_stamp(self) -> str:
-        return _sources()
+        return self._state
 
     def get_disambiguator(self) -> str:
         return str(self._line)

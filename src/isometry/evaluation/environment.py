@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isometry._version import __version__
+from isometry.threads import processors
 
 _PACKAGES = (
     "numpy",
@@ -67,7 +67,7 @@ class Environment:
     @classmethod
     def capture(cls, *, seed: int, command: str, wall_s: float, threads: int | None = None) -> Environment:
         """Read the environment of this process."""
-        cores = _cores()
+        cores = processors()
         return cls(
             isometry=__version__,
             python=platform.python_version(),
@@ -103,10 +103,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

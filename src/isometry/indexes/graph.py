@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.indexes.levels import frozen
-from isometry.indexes.parts import run_parts
 from isometry.kernels import graph as kernels
 from isometry.kernels.rows import padded_copy, values_of
 from isometry.kernels.scan import best
+from isometry.threads import run_parts
 
 if TYPE_CHECKING:
     from isometry.kernels.graph import Space

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from inspect import signature
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from isometry.estimators import fitted_arrays
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.kernels import rows as layouts
 from isometry.kernels.rows import ByteRows, NibbleRows, Rows, TableRows, code_bytes, grown
+from isometry.threads import processors, run_parts
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
@@ -309,11 +309,10 @@ class Levels:
 
         One query is shared by the threads, many are dealt out to them; the answer is the same.
         """
-        from isometry.indexes.parts import run_parts
         from isometry.kernels import scan as kernels
 
         space, nq, most = self.search_space(), len(ids), min(most, len(slots))
-        workers = threads or os.cpu_count() or 1
+        workers = threads or processors()
         pieces = 1 if nq >= workers else min(workers, max(1, len(slots) // _PIECE))
         bounds = np.linspace(0, len(slots), pieces + 1).astype(np.int64)
         found_scores = np.empty((pieces, nq, most), np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isometry.threads import processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def products(
 
     workers = count * dim * 4 * nq // _BYTES_PER_THREAD
     if workers > 1:
-        workers = min(workers, threads or _processors(), _processors())
+        workers = min(workers, threads or processors(), processors())
     if workers <= 1:
         fill(0, count)
         return out
@@ -93,11 +94,6 @@ def _small_products(x: NDArray[np.float32], queries: NDArray[np.float32], out: N
         part = slice(start, start + some)
         np.matmul(stack, queries[part].T, out=out[:whole, part].reshape(-1, rows, len(queries[part]), copy=False))
         np.matmul(x[whole:], queries[part].T, out=out[whole:, part])
-
-
-def _processors() -> int:
-    """Return the number of processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Contenders:

@@ -15,12 +15,12 @@ from isometry.indexes.base import check_allowed, check_row_ids, check_search
 from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
-from isometry.indexes.parts import run_parts
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
 from isometry.indexes.twins import Twins
 from isometry.kernels.rows import grown
 from isometry.storage import Folder, write_folder
+from isometry.threads import run_parts
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ indexes themselves: a tiny one of each sort is built, searched and changed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
 from isometry.indexes.vamana import Vamana
+from isometry.threads import processors
 
 __all__ = ["every_spec", "warm_up"]
 
@@ -57,7 +57,7 @@ def warm_up(
     for spec in specs:
         index_from_spec(spec)
     specs = sorted({_smallest(spec) for spec in specs}, key=lambda spec: ("->" in spec, spec))
-    workers = min(threads or os.cpu_count() or 1, len(specs))
+    workers = min(threads or processors(), len(specs))
     if workers < 2:
         for done, spec in enumerate(specs):
             _drive(spec)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.kmeans import LARGEST, fast, in_threads, unit_scale, widths
+from isometry.kernels.kmeans import LARGEST, fast, unit_scale, widths
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import add_f32, address, fma, largest_f32, load_f32, rolled, spread_f32, store_f32, zero_f32
+from isometry.threads import in_threads
 
 __all__ = ["Tables", "encode", "products", "suited", "sums", "tables_of", "train"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.rows import code_bytes, pack_nibbles
+from isometry.threads import in_threads
 
 __all__ = ["FLATTEST", "HEADER", "encode", "encode_reference"]
 
@@ -56,13 +55,7 @@ def encode(
         _encode(block, mean, bits, residual_bits, constants, out[start : start + rows])
         out[start : start + rows, :HEADER] = constants.astype("<f4", copy=False).view(np.uint8)
 
-    workers = min(threads or _processors(), len(starts))
-    if workers < 2:
-        for start in starts:
-            one(start)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(one, starts))
+    in_threads(one, starts, threads)
     return out
 
 
@@ -89,10 +82,6 @@ def _stored(codes: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:
     if bits == 4:
         return pack_nibbles(small)
     return np.pad(small, ((0, 0), (0, code_bytes(codes.shape[1], bits) - codes.shape[1])))
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @partial(kernel, fastmath={"nnan", "nsz"})

@@ -11,9 +11,6 @@ on the number of threads.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -35,6 +32,7 @@ from isometry.kernels.simd import (
     spread_f32,
     where_larger,
 )
+from isometry.threads import in_threads
 
 __all__ = [
     "LARGEST",
@@ -42,7 +40,6 @@ __all__ = [
     "cut",
     "decode",
     "fast",
-    "in_threads",
     "products",
     "train",
     "training_rows",
@@ -189,19 +186,6 @@ def decode(codes: NDArray[np.uint8], codebooks: NDArray[np.float32], edges: NDAr
         columns = slice(edges[s], edges[s + 1])
         out[:, columns] = codebooks[codes[:, s], columns]
     return out
-
-
-def in_threads(one: Callable[[int], None], tasks: Iterable[int], threads: int | None = None) -> None:
-    """Call a function that lets other threads run for every task."""
-    work = list(tasks)
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(len(work), threads or available)
-    if workers < 2:
-        for task in work:
-            one(task)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(one, work))
 
 
 def _across(

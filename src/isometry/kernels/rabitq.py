@@ -8,8 +8,6 @@ error and for nothing, and codes are spent on the rest.
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,6 +18,7 @@ from isometry.kernels.compiled import kernel
 from isometry.kernels.encode import FLATTEST, HEADER
 from isometry.kernels.rotate import rotate, rotate_back
 from isometry.kernels.rows import code_bytes, pack_nibbles, pack_planes
+from isometry.threads import in_threads
 
 __all__ = ["encode", "encode_reference", "errors", "mirror", "packed_bytes", "turn", "turn_back"]
 
@@ -119,13 +118,7 @@ def encode(
         _quantise(turned, bits, codes, constants)
         _write(codes, constants, size, bits, out[start : start + rows])
 
-    workers = min(threads or _processors(), len(starts))
-    if workers < 2:
-        for start in starts:
-            one(start)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(one, starts))
+    in_threads(one, starts, threads)
     return out
 
 
@@ -195,10 +188,6 @@ def _write(
         out[:, HEADER : HEADER + codes.shape[1]] = codes
     else:
         out[:, HEADER:] = pack_nibbles(codes) if bits == 4 else pack_planes(codes, bits)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @kernel

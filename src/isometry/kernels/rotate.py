@@ -8,14 +8,13 @@ itself, so after every second round but the last both halves are mixed, value i 
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
+from isometry.threads import in_threads
 
 __all__ = ["random_signs", "rotate", "rotate_back"]
 
@@ -59,18 +58,8 @@ def _in_blocks(x: NDArray[np.float32], signs: NDArray[np.int8], back: bool, thre
     def one(start: int) -> None:
         _rotate(x[start : start + rows], signs, back, out[start : start + rows])
 
-    workers = min(threads or _processors(), len(starts))
-    if workers < 2:
-        for start in starts:
-            one(start)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(one, starts))
+    in_threads(one, starts, threads)
     return out
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @kernel

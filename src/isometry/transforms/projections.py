@@ -14,14 +14,14 @@ there called LeanVec-Sphering).
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import svd
 from scipy.optimize import minimize_scalar
+
+from isometry.threads import in_threads
 
 __all__ = [
     "Pair",
@@ -158,13 +158,7 @@ def project(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[
             if whole < stop:
                 out[whole:stop, columns] = (last @ across)[: stop - whole]
 
-    starts = range(0, n, _TASK_ROWS)
-    if len(starts) < 2:
-        for start in starts:
-            fill(start)
-    else:
-        with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
-            list(pool.map(fill, starts))
+    in_threads(fill, range(0, n, _TASK_ROWS))
     return out
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.simd import address, store_f32
-from isometry.kernels.tile import TILE_COLUMNS, TILE_ROWS, tile
+from isometry.kernels.simd import address
+from isometry.kernels.tile import TILE_ROWS, multiply, shares, whole_tiles
 from isometry.threads import in_threads
 
 __all__ = ["Tables", "encode"]
@@ -88,27 +88,18 @@ def encode(
     """
     n = len(offsets) - 1
     out = np.zeros((n, dim), np.float32)
-    planes, projections = _whole_tiles(tables.planes), _whole_tiles(tables.projections)
+    planes, projections = whole_tiles(tables.planes), whole_tiles(tables.projections)
     size = tables.projections.shape[2] if len(tables.projections) else tokens.shape[1]
-    # A task has about as many tokens as any other, and at least one set.
-    starts = np.searchsorted(offsets, np.arange(offsets[0], offsets[-1], _TASK_TOKENS), side="right") - 1
-    bounds = [*np.unique(starts).tolist(), n]
 
-    def one(task: int) -> None:
-        first, last = bounds[task], bounds[task + 1]
+    def one(sets: tuple[int, int]) -> None:
+        first, last = sets
         _encode(
             tokens, offsets[first : last + 1], planes, projections, tables.places, repetitions, k_sim, size,
             average, fill, np.float32(scale), out[first:last],
         )  # fmt: skip
 
-    in_threads(one, range(len(bounds) - 1), threads)
+    in_threads(one, shares(offsets, _TASK_TOKENS), threads)
     return out
-
-
-def _whole_tiles(table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a table with zero columns added up to a multiple of a tile's."""
-    width = -table.shape[-1] % TILE_COLUMNS
-    return np.ascontiguousarray(np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, width)]))
 
 
 @kernel
@@ -149,32 +140,10 @@ def _encode(tokens, offsets, planes, projections, places, repetitions, k, size, 
                     _put(row, size, factor, (r * cells + used[u]) * size, places, out[i])
                 continue
             for first in range(0, n_used, TILE_ROWS):
-                _multiply(sources[first:n_used], d, projections[r], side)
+                multiply(sources[first:n_used], d, projections[r], side)
                 for u in range(first, min(first + TILE_ROWS, n_used)):
                     factor = np.float32(1) if slots[used[u]] >= 0 else scale
                     _put(side[u - first], size, factor, (r * cells + used[u]) * size, places, out[i])
-
-
-@kernel
-def _multiply(sources, d, table, out):
-    """Write the products of up to eight rows, given by their addresses, with all columns of a table."""
-    last = len(sources) - 1
-    rows = (
-        sources[0], sources[min(1, last)], sources[min(2, last)], sources[min(3, last)],
-        sources[min(4, last)], sources[min(5, last)], sources[min(6, last)], sources[min(7, last)],
-    )  # fmt: skip
-    line = 4 * table.shape[1]
-    at, to, place = address(table), address(out), 4 * out.shape[1]
-    for column in range(0, line, 4 * TILE_COLUMNS):
-        a0, a1, a2, a3, a4, a5, a6, a7 = tile(rows, d, at + column, line)
-        store_f32(to + column, a0)
-        store_f32(to + place + column, a1)
-        store_f32(to + 2 * place + column, a2)
-        store_f32(to + 3 * place + column, a3)
-        store_f32(to + 4 * place + column, a4)
-        store_f32(to + 5 * place + column, a5)
-        store_f32(to + 6 * place + column, a6)
-        store_f32(to + 7 * place + column, a7)
 
 
 @kernel
@@ -190,7 +159,7 @@ def _cells(tokens, planes, k, side, codes):
         some = min(TILE_ROWS, n - first)
         for i in range(some):
             sources[i] = address(tokens) + 4 * d * (first + i)
-        _multiply(sources[:some], d, planes, side)
+        multiply(sources[:some], d, planes, side)
         for i in range(some):
             column = 0
             for r in range(repetitions):

@@ -1,16 +1,37 @@
-"""Products of eight rows with sixteen columns of a table, kept in registers: what larger products are made of.
+"""Products of sets of rows with a table, in tiles of eight rows and sixteen columns that are kept in registers.
 
 A product is summed up in the order of its terms, so it is the same to the last bit whatever rows it is computed with.
 """
 
 from __future__ import annotations
 
-from isometry.kernels.score import inlined
-from isometry.kernels.simd import fma, load_f32, rolled, spread_f32, zero_f32
+from itertools import pairwise
 
-__all__ = ["TILE_COLUMNS", "TILE_ROWS", "tile"]
+import numpy as np
+from numpy.typing import NDArray
+
+from isometry.kernels.compiled import kernel
+from isometry.kernels.score import inlined
+from isometry.kernels.simd import address, fma, load_f32, rolled, spread_f32, store_f32, zero_f32
+
+__all__ = ["TILE_COLUMNS", "TILE_ROWS", "eight", "multiply", "shares", "tile", "whole_tiles"]
 
 TILE_ROWS, TILE_COLUMNS = 8, 16
+
+
+def shares(offsets: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of runs of sets, of about `size` rows each and at least one set.
+
+    Set i owns the rows ``offsets[i]`` to ``offsets[i + 1]``; sets without rows may be left out at the beginning.
+    """
+    starts = np.searchsorted(offsets, np.arange(offsets[0], offsets[-1], size), side="right") - 1
+    return list(pairwise([*np.unique(starts).tolist(), len(offsets) - 1]))
+
+
+def whole_tiles(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a table with zero columns added up to a multiple of a tile's."""
+    width = -table.shape[-1] % TILE_COLUMNS
+    return np.ascontiguousarray(np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, width)]))
 
 
 @inlined()
@@ -38,3 +59,31 @@ def tile(rows, d, table, line):
         a4, a5 = fma(spread_f32(r4 + j), t, a4), fma(spread_f32(r5 + j), t, a5)
         a6, a7 = fma(spread_f32(r6 + j), t, a6), fma(spread_f32(r7 + j), t, a7)
     return a0, a1, a2, a3, a4, a5, a6, a7
+
+
+@inlined()
+def eight(sources):
+    """Return eight addresses, of fewer the last one repeated."""
+    last = len(sources) - 1
+    return (
+        sources[0], sources[min(1, last)], sources[min(2, last)], sources[min(3, last)],
+        sources[min(4, last)], sources[min(5, last)], sources[min(6, last)], sources[min(7, last)],
+    )  # fmt: skip
+
+
+@kernel
+def multiply(sources, d, table, out):
+    """Write the products of up to eight rows, given by their addresses, with all columns of a table of whole tiles."""
+    rows = eight(sources)
+    line = 4 * table.shape[1]
+    at, to, place = address(table), address(out), 4 * out.shape[1]
+    for column in range(0, line, 4 * TILE_COLUMNS):
+        a0, a1, a2, a3, a4, a5, a6, a7 = tile(rows, d, at + column, line)
+        store_f32(to + column, a0)
+        store_f32(to + place + column, a1)
+        store_f32(to + 2 * place + column, a2)
+        store_f32(to + 3 * place + column, a3)
+        store_f32(to + 4 * place + column, a4)
+        store_f32(to + 5 * place + column, a5)
+        store_f32(to + 6 * place + column, a6)
+        store_f32(to + 7 * place + column, a7)

@@ -120,7 +120,7 @@ def _encode(tokens, offsets, planes, projections, places, repetitions, k, size, 
             continue
         _cells(some, planes, k, side, codes)
         for r in range(repetitions):
-            filled = _gather(some, codes, r, average, scale, slots, sums, counts)
+            filled = _gather(some, codes, r, average, slots, sums, counts)
             if fill and filled < cells:
                 _nearest(codes, r, len(some), k, nearest)
             n_used = np.int64(0)
@@ -136,14 +136,12 @@ def _encode(tokens, offsets, planes, projections, places, repetitions, k, size, 
             if len(projections) == 0:
                 for u in range(n_used):
                     row = sums[slots[used[u]]] if slots[used[u]] >= 0 else some[nearest[used[u]] & (_STEP - 1)]
-                    factor = np.float32(1) if slots[used[u]] >= 0 else scale
-                    _put(row, size, factor, (r * cells + used[u]) * size, places, out[i])
+                    _put(row, size, scale, (r * cells + used[u]) * size, places, out[i])
                 continue
             for first in range(0, n_used, TILE_ROWS):
                 multiply(sources[first:n_used], d, projections[r], side)
                 for u in range(first, min(first + TILE_ROWS, n_used)):
-                    factor = np.float32(1) if slots[used[u]] >= 0 else scale
-                    _put(side[u - first], size, factor, (r * cells + used[u]) * size, places, out[i])
+                    _put(side[u - first], size, scale, (r * cells + used[u]) * size, places, out[i])
 
 
 @kernel
@@ -171,8 +169,8 @@ def _cells(tokens, planes, k, side, codes):
 
 
 @kernel
-def _gather(tokens, codes, r, average, scale, slots, sums, counts):
-    """Add up the tokens of each cell, in their order, and return how many cells have any."""
+def _gather(tokens, codes, r, average, slots, sums, counts):
+    """Add up or average the tokens of each cell, in their order, and return how many cells have any."""
     slots[:] = -1
     used = 0
     for i in range(len(tokens)):
@@ -188,11 +186,11 @@ def _gather(tokens, codes, r, average, scale, slots, sums, counts):
             for j in range(len(token)):
                 total[j] += token[j]
             counts[slot] += 1
-    for slot in range(used):
-        factor = scale / np.float32(counts[slot]) if average else scale
-        total = sums[slot]
-        for j in range(len(total)):
-            total[j] *= factor
+    if average:
+        for slot in range(used):
+            factor, total = np.float32(1) / np.float32(counts[slot]), sums[slot]
+            for j in range(len(total)):
+                total[j] *= factor
     return used
 
 
@@ -211,12 +209,12 @@ def _nearest(codes, r, n, k, nearest):
 
 
 @kernel
-def _put(values, size, factor, start, places, out):
+def _put(values, size, scale, start, places, out):
     """Add the block of a cell to an encoding."""
     if len(places) == 0:
         for j in range(size):
-            out[start + j] = values[j] * factor
+            out[start + j] = values[j] * scale
         return
     for j in range(size):
         place = places[start + j]
-        out[place >> 1] += values[j] * (factor * np.float32(1 - 2 * (place & 1)))
+        out[place >> 1] += values[j] * (scale * np.float32(1 - 2 * (place & 1)))

@@ -29,9 +29,9 @@ def shares(offsets: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
 
 
 def whole_tiles(table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a table with zero columns added up to a multiple of a tile's."""
+    """Return a table, contiguous and with zero columns added up to a multiple of a tile's."""
     width = -table.shape[-1] % TILE_COLUMNS
-    return np.ascontiguousarray(np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, width)]))
+    return np.ascontiguousarray(np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, width)]) if width else table)
 
 
 @inlined()

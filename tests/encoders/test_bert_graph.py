@@ -79,3 +79,56 @@ def test_other_makes_are_left_to_torch(tmp_path, minilm_folder):
     assert load_encoder(tmp_path / "model", device="cpu").engine.startswith("torch")
     with pytest.raises(InvalidInput, match="openvino"):
         load_encoder(tmp_path / "model", engine="openvino")
+
+
+def tiny_sparse(folder, tokenizer_from, strategy="max", prompts=None):
+    """Save a random masked-language model with SPLADE's pooling; returns it as sentence-transformers loads it back."""
+    from sentence_transformers.sparse_encoder.modules import SpladePooling, Transformer
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=66, initializer_range=0.3,
+    )  # fmt: skip
+    torch.manual_seed(7)
+    plain = folder / "plain"
+    BertForMaskedLM(config).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    transformer = Transformer(str(plain), transformer_task="fill-mask", max_seq_length=64)
+    model = sentence_transformers.SparseEncoder(
+        modules=[transformer, SpladePooling(strategy)], device="cpu", prompts=prompts
+    )
+    model.save_pretrained(str(folder / "model"))
+    return sentence_transformers.SparseEncoder(str(folder / "model"), device="cpu")
+
+
+@pytest.mark.parametrize("prompts", [None, {"query": "ask: ", "document": "text: "}])
+def test_sparse_graphs_equal_sentence_transformers(prompts, tmp_path, minilm_folder):
+    model = tiny_sparse(tmp_path, str(minilm_folder), prompts=prompts)
+    texts = [text for text in TEXTS if text]
+    encoders = [load_encoder(model, engine=engine, precision="float32") for engine in ("openvino", "torch")]
+    encoders.append(load_encoder(tmp_path / "model", engine="openvino", precision="float32"))
+    assert len({encoder.fingerprint for encoder in encoders}) == 1
+    for encoder in encoders:
+        for role in ("encode_query", "encode_document"):
+            wanted = getattr(model, role)(texts, convert_to_tensor=True).to_dense().numpy()
+            assert (wanted > 0).mean() > 0.01
+            np.testing.assert_allclose(getattr(encoder, role)(texts).toarray(), wanted, atol=1e-4)
+
+
+def test_a_masked_language_model_is_read_as_sentence_transformers_reads_it(tmp_path, minilm_folder):
+    tiny_sparse(tmp_path, str(minilm_folder))
+    model = sentence_transformers.SparseEncoder(str(tmp_path / "plain"), device="cpu")
+    ours = load_encoder(tmp_path / "plain", kind="sparse", engine="openvino", precision="float32")
+    assert ours.fingerprint == load_encoder(model).fingerprint
+    wanted = model.encode_document(["a cat", "two dogs"], convert_to_tensor=True).to_dense().numpy()
+    np.testing.assert_allclose(ours.encode_document(["a cat", "two dogs"]).toarray(), wanted, atol=1e-4)
+
+
+def test_other_sparse_makes_are_left_to_torch(tmp_path, minilm_folder):
+    model = tiny_sparse(tmp_path, str(minilm_folder), strategy="sum")
+    assert recipe_of_model(model) is None
+    assert recipe_of_folder(tmp_path / "model", "sparse") is None
+    assert recipe_of_folder(tmp_path / "plain", "dense") is None
+    assert load_encoder(tmp_path / "model", device="cpu").engine.startswith("torch")

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from isometry.encoders import load_encoder
+from isometry.encoders import DEFAULT_SPARSE_ENCODER, load_encoder
 from isometry.testing import EncoderCase, check_encoder, encoder_checks
 
 from .objects import DenseObject, MultiObject, SparseObject
@@ -18,6 +18,7 @@ CASES = [
     EncoderCase("wordllama", partial(load_encoder, "wordllama")),
     EncoderCase("minilm openvino float32", partial(load_encoder, precision="float32", engine="openvino")),
     EncoderCase("minilm openvino bfloat16", partial(load_encoder, precision="bfloat16", engine="openvino"), 5e-3),
+    EncoderCase("splade-tiny openvino", partial(load_encoder, DEFAULT_SPARSE_ENCODER, precision="float32"), 1e-4),
 ]
 MODELS = {"minilm_model": 1e-5, "splade": 1e-4, "token_vectors": 1e-4}
 

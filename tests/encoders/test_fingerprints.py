@@ -36,6 +36,12 @@ def test_golden_of_the_default(minilm):
     assert minilm.fingerprint.digest[:12] == "0eb06e771243"
 
 
+def test_golden_of_the_sparse_default():
+    pytest.importorskip("cognition")
+    assert load_encoder("splade-tiny").fingerprint.digest[:12] == "65c8d0b11dd4"
+    assert load_encoder("splade-tiny", top_terms=64).fingerprint.digest[:12] == "69cb1e498a4a"
+
+
 def test_same_by_name_path_object_engine_precision_and_process(minilm, minilm_folder, minilm_model, tmp_path):
     minilm_model.save_pretrained(str(tmp_path))
     code = "from isometry.encoders import load_encoder; print(load_encoder().fingerprint.digest)"

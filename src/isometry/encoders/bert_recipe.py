@@ -1,9 +1,9 @@
-"""What is needed to run a BERT-like dense encoder without torch, read from its folder or from the loaded model."""
+"""What is needed to run a BERT-like dense or sparse encoder without torch, read from its folder or the loaded model."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from isometry.encoders.base import Fingerprint
+    from isometry.encoders.base import Fingerprint, Kind
 
 GELU = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 # model type -> (prefix of its tensors' names in a checkpoint with a head, positions skipped at the table's start)
@@ -35,6 +35,21 @@ TRANSFORMER_DEFAULTS: dict[str, Any] = {
     "module_output_name": "token_embeddings",
 }
 ACTIVATIONS = ("Identity", "Tanh")
+# A masked-language model that gives its scores of terms for every token, and how SPLADE makes one vector of them.
+TERM_TRANSFORMER: dict[str, Any] = {
+    "do_lower_case": False,
+    "transformer_task": "fill-mask",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "module_output_name": "token_embeddings",
+}
+TERM_POOLING = {"pooling_strategy": "max", "activation_function": "relu"}
+TERM_TENSORS = (
+    "transform.dense.weight",
+    "transform.dense.bias",
+    "transform.LayerNorm.weight",
+    "transform.LayerNorm.bias",
+)
+CLASSES: dict[Kind, str] = {"dense": "SentenceTransformer", "sparse": "SparseEncoder"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,43 @@ class DenseHead:
 
 
 @dataclass(frozen=True)
+class PooledHead:
+    """One dense vector of a text's token vectors.
+
+    Parameters
+    ----------
+    pooling : {"mean", "cls"}
+    denses : tuple of DenseHead
+    normalize : bool
+        Whether the vectors are scaled to length 1.
+    """
+
+    pooling: str
+    denses: tuple[DenseHead, ...]
+    normalize: bool
+
+
+@dataclass(frozen=True)
+class TermHead:
+    """The largest score of every term over a text's tokens, by a masked-language model's head (SPLADE).
+
+    Parameters
+    ----------
+    transform, norm : (array, array)
+        Weight and bias of the linear map and of the layer norm before the vocabulary.
+    table : (terms, width) float32
+    bias : (terms,) float32
+    """
+
+    transform: tuple[NDArray[np.float32], NDArray[np.float32]]
+    norm: tuple[NDArray[np.float32], NDArray[np.float32]]
+    table: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class BertRecipe:
-    """A BERT-like encoder with mean or first-token pooling, as plain values and arrays.
+    """A BERT-like encoder with its head, as plain values and arrays.
 
     Parameters
     ----------
@@ -59,10 +109,8 @@ class BertRecipe:
     gelu : {"erf", "tanh"}
     first_position : int
         Row of the position table that the first token gets: 0, or 2 in the RoBERTa family.
-    pooling : {"mean", "cls"}
-    denses : tuple of DenseHead
-    normalize : bool
-        Whether the vectors are scaled to length 1.
+    head : PooledHead or TermHead
+        What makes a dense or a sparse vector of the token vectors.
     prompts : dict
         Text put before queries and documents.
     max_tokens : int
@@ -76,9 +124,7 @@ class BertRecipe:
     layer_norm_eps: float
     gelu: str
     first_position: int
-    pooling: str
-    denses: tuple[DenseHead, ...]
-    normalize: bool
+    head: PooledHead | TermHead
     prompts: dict[str, str]
     max_tokens: int
     tokenizer: str
@@ -86,9 +132,16 @@ class BertRecipe:
     @property
     def dim(self) -> int:
         """Number of dimensions of the vectors."""
-        return (self.denses[-1].weight if self.denses else self.tensors["embeddings.word_embeddings.weight"]).shape[
-            0 if self.denses else 1
-        ]
+        if isinstance(self.head, TermHead):
+            return len(self.head.table)
+        if self.head.denses:
+            return len(self.head.denses[-1].weight)
+        return self.tensors["embeddings.word_embeddings.weight"].shape[1]
+
+    @property
+    def kind(self) -> Kind:
+        """Shape of the vectors."""
+        return "sparse" if isinstance(self.head, TermHead) else "dense"
 
 
 @dataclass(frozen=True)
@@ -100,24 +153,26 @@ class Part:
     tensors: Mapping[str, NDArray[np.float32]]
 
 
-def recipe_of_folder(folder: Path) -> tuple[BertRecipe, list[Part]] | None:
+def recipe_of_folder(folder: Path, kind: Kind = "dense") -> tuple[BertRecipe, list[Part]] | None:
     """Read a sentence-transformers folder without importing torch; None where the model is of another make: O(1) reads.
+
+    A folder of a masked-language model without sentence-transformers' files, read as a sparse encoder, is one with
+    SPLADE's pooling, as sentence-transformers itself takes it.
 
     Raises
     ------
     Damaged
         A weights file that is not what it says.
     """
-    if not all((folder / name).is_file() for name in ("modules.json", "config.json", "tokenizer.json")):
+    if not all((folder / name).is_file() for name in ("config.json", "tokenizer.json")):
         return None
     settings = _json(folder / "config_sentence_transformers.json")
-    if settings.get("model_type", "SentenceTransformer") != "SentenceTransformer" or settings.get("truncate_dim"):
+    if settings.get("model_type", CLASSES.get(kind)) != CLASSES.get(kind) or settings.get("truncate_dim"):
         return None
-    parts = [
-        _stored_part(folder / module["path"], module["type"].rpartition(".")[2])
-        for module in json.loads((folder / "modules.json").read_bytes())
-    ]
     config = _json(folder / "config.json")
+    parts = _stored_parts(folder, kind, config)
+    if not parts:
+        return None
     limit = _json(folder / "tokenizer_config.json").get("model_max_length")
     recipe = _recipe(
         parts,
@@ -152,7 +207,7 @@ def recipe_fingerprint(folder: Path, name: str, recipe: BertRecipe, parts: list[
     """Return the fingerprint of a folder's model; equal to that of the model loaded by sentence-transformers."""
     return space_fingerprint(
         name,
-        kind="dense",
+        kind=recipe.kind,
         dim=recipe.dim,
         modules=[module_entry(part.type, part.config) for part in parts],
         prompts=recipe.prompts,
@@ -164,24 +219,19 @@ def _recipe(
     parts: list[Part], config: dict[str, Any], *, max_tokens: Any, prompts: dict[str, str], tokenizer: str
 ) -> BertRecipe | None:
     family = FAMILIES.get(config.get("model_type", ""))
-    types = [part.type for part in parts]
-    middle = types[2:-1] if types[-1:] == ["Normalize"] else types[2:]
-    if family is None or types[:2] != ["Transformer", "Pooling"] or set(middle) - {"Dense"}:
+    if family is None:
         return None
-    transformer, pooling = parts[0], module_entry("Pooling", parts[1].config)
     prefix, skips = family
-    tensors = {name.removeprefix(prefix): values for name, values in transformer.tensors.items()}
-    denses = [_dense(part) for part in parts[2 : 2 + len(middle)]]
+    tensors = {_current_name(name.removeprefix(prefix)): values for name, values in parts[0].tensors.items()}
     if (
-        any(transformer.config.get(key, default) != default for key, default in TRANSFORMER_DEFAULTS.items())
-        or config.get("hidden_act") not in GELU
+        config.get("hidden_act") not in GELU
         or config.get("position_embedding_type", "absolute") != "absolute"
         or config.get("is_decoder")
-        or pooling.get("pooling_mode") not in ("mean", "cls")
-        or not (pooling["include_prompt"] or not any(prompts.values()))
-        or any(dense is None for dense in denses)
         or not _complete(tensors, config["num_hidden_layers"])
     ):
+        return None
+    head = _term_head(parts, tensors) or _pooled_head(parts, prompts)
+    if head is None:
         return None
     first = config["pad_token_id"] + 1 if skips else 0
     positions = len(tensors["embeddings.position_embeddings.weight"]) - first
@@ -192,13 +242,55 @@ def _recipe(
         layer_norm_eps=config["layer_norm_eps"],
         gelu=GELU[config["hidden_act"]],
         first_position=first,
-        pooling=pooling["pooling_mode"],
-        denses=tuple(dense for dense in denses if dense is not None),
-        normalize=types[-1] == "Normalize",
+        head=head,
         prompts=prompts,
         max_tokens=int(min(max_tokens or positions, positions)),
         tokenizer=tokenizer,
     )
+
+
+def _pooled_head(parts: list[Part], prompts: dict[str, str]) -> PooledHead | None:
+    types = [part.type for part in parts]
+    middle = types[2:-1] if types[-1:] == ["Normalize"] else types[2:]
+    if types[:2] != ["Transformer", "Pooling"] or set(middle) - {"Dense"}:
+        return None
+    pooling = module_entry("Pooling", parts[1].config)
+    denses = tuple(dense for part in parts[2 : 2 + len(middle)] if (dense := _dense(part)) is not None)
+    if (
+        _differs(parts[0].config, TRANSFORMER_DEFAULTS)
+        or pooling.get("pooling_mode") not in ("mean", "cls")
+        or not (pooling["include_prompt"] or not any(prompts.values()))
+        or len(denses) < len(middle)
+    ):
+        return None
+    return PooledHead(pooling["pooling_mode"], denses, types[-1] == "Normalize")
+
+
+def _term_head(parts: list[Part], tensors: Mapping[str, NDArray[np.float32]]) -> TermHead | None:
+    if [part.type for part in parts] != ["Transformer", "SpladePooling"]:
+        return None
+    found = {name.removeprefix("cls.predictions."): values for name, values in tensors.items()}
+    bias = found.get("bias", found.get("decoder.bias"))
+    if (
+        _differs(parts[0].config, TERM_TRANSFORMER)
+        or parts[0].config.get("transformer_task") != TERM_TRANSFORMER["transformer_task"]
+        or _differs(parts[1].config, TERM_POOLING)
+        or bias is None
+        or not all(name in found for name in TERM_TENSORS)
+    ):
+        return None
+    weight, shift, norm_weight, norm_shift = (found[name] for name in TERM_TENSORS)
+    table = found.get("decoder.weight", tensors["embeddings.word_embeddings.weight"])
+    return TermHead((weight, shift), (norm_weight, norm_shift), table, bias)
+
+
+def _differs(config: dict[str, Any], defaults: Mapping[str, Any]) -> bool:
+    return any(config.get(key, default) != default for key, default in defaults.items())
+
+
+def _current_name(name: str) -> str:
+    """Return a tensor's name as it is spelled today: the first BERT checkpoints have TensorFlow's names of norms."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _dense(part: Part) -> DenseHead | None:
@@ -226,6 +318,18 @@ def _complete(tensors: Mapping[str, Any], layers: int) -> bool:
         f"encoder.layer.{i}.{name}.{kind}" for i in range(layers) for name in linears for kind in ("weight", "bias")
     ]
     return all(name in tensors for name in needed)
+
+
+def _stored_parts(folder: Path, kind: Kind, config: dict[str, Any]) -> list[Part]:
+    if (folder / "modules.json").is_file():
+        return [
+            _stored_part(folder / module["path"], module["type"].rpartition(".")[2])
+            for module in json.loads((folder / "modules.json").read_bytes())
+        ]
+    if kind == "sparse" and any(name.endswith("ForMaskedLM") for name in config.get("architectures") or []):
+        transformer = _stored_part(folder, "Transformer")
+        return [replace(transformer, config=TERM_TRANSFORMER), Part("SpladePooling", dict(TERM_POOLING), {})]
+    return []
 
 
 def _stored_part(folder: Path, name: str) -> Part:

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from isometry.encoders.base import Encoder
 from isometry.encoders.bert_recipe import recipe_fingerprint, recipe_of_folder, recipe_of_model
@@ -15,10 +15,9 @@ from isometry.encoders.fingerprints import folder_weights, model_fingerprint, sp
 from isometry.encoders.object_runner import ObjectRunner, object_fingerprint
 from isometry.encoders.openvino_runner import OpenVINORunner, cpu_has_bfloat16
 from isometry.encoders.resolving import (
-    CARRIED,
     DEFAULT_ENCODER,
     KINDS,
-    carried_folder,
+    carried_name,
     local_folder,
     package_folder,
     stored_kind,
@@ -28,6 +27,7 @@ from isometry.encoders.sentence_transformers_runner import (
     dim_of,
     is_sentence_transformers,
     kind_of,
+    top_terms_of,
     torch_cpu_has_bfloat16,
 )
 from isometry.encoders.static_runner import StaticRunner
@@ -56,6 +56,7 @@ def load_encoder(
     kind: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    top_terms: int | None = None,
     name: str | None = None,
     local_files_only: bool = False,
     trust_remote_code: bool = False,
@@ -67,20 +68,25 @@ def load_encoder(
     source : str, path or object
         - the name of any sentence-transformers model (dense, sparse or multi-vector). It is looked for as a folder, in
           an installed package that carries it, in the Hugging Face cache, and at last on the hub;
+        - ``"splade-tiny"``: a small sparse model that a package carries (`DEFAULT_SPARSE_ENCODER`);
         - ``"wordllama"``: the static token table of the package `wordllama`, thousands of texts per second;
         - a SentenceTransformer, SparseEncoder or MultiVectorEncoder; its weights as they are now are what counts;
         - any object with ``encode_query`` and ``encode_document``; an `Encoder` comes back as it is.
     precision : {"auto", "float32", "bfloat16"}
-        Of the matrix products; vectors are always float32. "auto" takes bfloat16 for dense models where the CPU has it
-        (two to three times as fast, mean cosine to float32 above .9999), else float32. The fingerprint is the same.
+        Of the matrix products; vectors are always float32. "auto" takes bfloat16 where the CPU has it, for dense models
+        and for what runs in OpenVINO, else float32. Mean cosine to float32 is above .9999; the fingerprint is the same.
     engine : {"auto", "openvino", "torch"}
-        "auto" runs BERT-like dense models in OpenVINO, without importing torch, unless there is a GPU; others in torch.
+        "auto" runs BERT-like dense and SPLADE models in OpenVINO, without importing torch, unless there is a GPU;
+        others in torch.
     kind : {"dense", "sparse", "multi"}, optional
         Of a model folder that does not say so itself.
     device : str, optional
         Of torch, for example "cpu" or "cuda"; a GPU is used where there is one.
     threads : int, optional
         CPU threads of OpenVINO; as many as cores by default. (torch has one setting per process, left alone.)
+    top_terms : int, optional
+        Of a sparse encoder: keep only so many terms of each text, the heaviest; of equal ones those in smaller columns.
+        Part of the fingerprint.
     name : str, optional
         What the fingerprint is called; the model's name by default. For an object of your own put a version into it.
     local_files_only : bool
@@ -113,15 +119,26 @@ def load_encoder(
     if threads is not None:
         check_range("threads", threads, 1)
     options = _Options(precision, engine, device, threads)
+    encoder: Encoder
     if isinstance(source, str | os.PathLike):
         source = os.fspath(source)
         if source == WORDLLAMA:
-            return _load_wordllama()
-        return _load_model(source, options, kind, name, local_files_only, trust_remote_code)
-    if is_sentence_transformers(source):
-        return _wrap_model(source, options, name)
-    if isinstance(source, Encoder):
-        return source
+            encoder = _load_wordllama()
+        else:
+            encoder = _load_model(source, options, cast("Kind | None", kind), name, local_files_only, trust_remote_code)
+    elif is_sentence_transformers(source):
+        encoder = _wrap_model(source, options, name)
+    elif isinstance(source, Encoder):
+        encoder = source
+    else:
+        encoder = _wrap_object(source, name)
+    if top_terms is None:
+        return encoder
+    check_range("top_terms", top_terms, 1)
+    return (encoder if isinstance(encoder, TextEncoder) else _wrap_object(encoder, name)).keeping(top_terms)
+
+
+def _wrap_object(source: Any, name: str | None) -> TextEncoder:
     if callable(getattr(source, "encode_query", None)) and callable(getattr(source, "encode_document", None)):
         runner = ObjectRunner(source)
         return TextEncoder(runner, object_fingerprint(source, runner, name))
@@ -155,47 +172,48 @@ class _Options:
 
 
 def _load_model(
-    source: str, options: _Options, kind: str | None, name: str | None, local_only: bool, trust: bool
-) -> Encoder:
+    source: str, options: _Options, kind: Kind | None, name: str | None, local_only: bool, trust: bool
+) -> TextEncoder:
     folder, tried = local_folder(source)
-    if folder is not None and options.may_use_openvino and kind in (None, "dense"):
-        found = recipe_of_folder(folder)
+    if folder is not None and options.may_use_openvino:
+        found = recipe_of_folder(folder, kind or stored_kind(folder))
         if found is not None:
             return TextEncoder(options.openvino(found[0]), recipe_fingerprint(folder, name or source, *found))
     _refuse_openvino(options, source)
     model = _load_in_torch(source, folder, tried, kind, options.device, local_only, trust)
     runner = options.torch(model)
-    return TextEncoder(runner, model_fingerprint(model, name or source, runner.kind, runner.dim, folder))
+    fingerprint = model_fingerprint(model, name or source, runner.kind, runner.dim, folder)
+    return TextEncoder(runner, fingerprint, top_terms_of(model))
 
 
-def _wrap_model(model: Any, options: _Options, name: str | None) -> Encoder:
+def _wrap_model(model: Any, options: _Options, name: str | None) -> TextEncoder:
     origin, _ = local_folder(_origin_name(model))
     kind = kind_of(model)
     fingerprint = model_fingerprint(model, name or _origin_name(model), kind, dim_of(model), origin)
-    if kind == "dense" and model.device.type == "cpu" and options.may_use_openvino:
+    if model.device.type == "cpu" and options.may_use_openvino:
         recipe = recipe_of_model(model)
         if recipe is not None:
-            return TextEncoder(options.openvino(recipe), fingerprint)
+            return TextEncoder(options.openvino(recipe), fingerprint, top_terms_of(model))
     _refuse_openvino(options, type(model).__name__)
-    return TextEncoder(options.torch(model), fingerprint)
+    return TextEncoder(options.torch(model), fingerprint, top_terms_of(model))
 
 
 def _origin_name(model: Any) -> str:
     config = getattr(model.transformers_model, "config", None)
     path = getattr(config, "_name_or_path", "") or type(model).__name__
-    return next((name for name in CARRIED if str(carried_folder(name)) == path), path)
+    return carried_name(path) or path
 
 
 def _refuse_openvino(options: _Options, what: str) -> None:
     if options.engine == "openvino":
         raise InvalidInput(
-            f'engine is "openvino", but {what!r} is not a BERT-like dense model that OpenVINO can run here; '
+            f'engine is "openvino", but {what!r} is not a BERT-like dense or SPLADE model that OpenVINO can run here; '
             'use engine="torch" or "auto"'
         )
 
 
 def _load_in_torch(
-    source: str, folder: Path | None, tried: list[str], kind: str | None, device: str | None, local: bool, trust: bool
+    source: str, folder: Path | None, tried: list[str], kind: Kind | None, device: str | None, local: bool, trust: bool
 ) -> Any:
     try:
         import sentence_transformers
@@ -237,7 +255,7 @@ def _hub_kind(source: str, local_only: bool) -> Kind:
         return "dense"
 
 
-def _load_wordllama() -> Encoder:
+def _load_wordllama() -> TextEncoder:
     folder = package_folder("wordllama")
     if folder is None:
         raise MissingExtra("dev", f"the encoder {WORDLLAMA!r}", "wordllama")

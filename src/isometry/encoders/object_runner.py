@@ -31,7 +31,8 @@ class ObjectRunner:
     ----------
     encoder : object
         With ``encode_query(texts)`` and ``encode_document(texts)``. Its attributes ``kind``, ``dim`` and ``max_tokens``
-        are believed; where they are missing, one document is encoded to see (and 512 tokens are assumed).
+        are believed; where they are missing, one document is encoded to see (and 512 tokens are assumed). A sparse one
+        may tell the terms of its columns as ``vocabulary``.
     """
 
     document_prompt = ""
@@ -47,6 +48,7 @@ class ObjectRunner:
         self.max_tokens = int(getattr(encoder, "max_tokens", None) or DEFAULT_MAX_TOKENS)
         self.engine = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
         self.tokens = PseudoTokens(self.max_tokens)
+        self.vocabulary = getattr(encoder, "vocabulary", None)
 
     @property
     def _output(self) -> str:

@@ -1,22 +1,24 @@
-"""Runs BERT-like dense encoders in OpenVINO on the CPU: no torch, half a second from nothing to the first vector."""
+"""Runs BERT-like encoders in OpenVINO on the CPU: no torch, half a second from nothing to the first vector."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isometry.encoders.bert_graph import build_graph
 from isometry.encoders.openvino_import import import_openvino
+from isometry.encoders.terms import damped
 from isometry.encoders.tokens import Tokens
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from isometry.encoders.base import Kind, Role
+    from isometry.encoders.base import Role
     from isometry.encoders.bert_recipe import BertRecipe
+    from isometry.vectors import Vectors
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -33,7 +35,6 @@ class OpenVINORunner:
         Threads of the graph; as many as there are cores by default.
     """
 
-    kind: ClassVar[Kind] = "dense"
     # Fastest of 1k to 8k on short and long texts: the activations of a batch stay in the second-level cache.
     batch_tokens = 2048
 
@@ -44,6 +45,7 @@ class OpenVINORunner:
         self._compiled = _core().compile_model(build_graph(recipe), "CPU", options)
         self._local = threading.local()
         self._prompts = recipe.prompts
+        self.kind = recipe.kind
         self.dim = recipe.dim
         self.max_tokens = recipe.max_tokens
         self.engine = f"openvino {precision}"
@@ -56,7 +58,7 @@ class OpenVINORunner:
         ids = self.tokens.ids([prompt + text for text in texts] if prompt else texts)
         return ids, np.fromiter(map(len, ids), np.int64, len(ids))
 
-    def run(self, items: list[list[int]], role: Role) -> NDArray[np.float32]:
+    def run(self, items: list[list[int]], role: Role) -> Vectors:
         """Pad and run one batch."""
         ids = np.zeros((len(items), max(1, *map(len, items))), np.int32)
         mask = np.zeros(ids.shape, np.float32)
@@ -65,7 +67,10 @@ class OpenVINORunner:
             mask[row, : len(item)] = 1
         request = self._request()
         request.infer([ids, mask], share_inputs=True)
-        return as_dense(request.get_output_tensor(0).data.copy(), dim=self.dim, name="the model's output")
+        out = request.get_output_tensor(0).data
+        if self.kind == "sparse":
+            return damped(as_dense(out, dim=self.dim, name="the model's output"))
+        return as_dense(out.copy(), dim=self.dim, name="the model's output")
 
     def _request(self) -> Any:
         # A request holds the buffers of one inference, so each thread needs its own.

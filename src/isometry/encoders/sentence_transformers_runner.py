@@ -91,6 +91,11 @@ def dim_of(model: Any) -> int:
     return int(model.get_embedding_dimension())
 
 
+def top_terms_of(model: Any) -> int | None:
+    """Return how many terms of a text a sparse model keeps; None where it keeps all, or is not sparse."""
+    return getattr(model, "max_active_dims", None)
+
+
 def is_sentence_transformers(model: Any) -> bool:
     """Whether `model` is one of sentence-transformers' three embedding classes; answers without importing it."""
     return any(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from isometry.encoders.base import Fingerprint
 from isometry.encoders.batching import distinct, plan
+from isometry.encoders.terms import heaviest
 from isometry.errors import InvalidInput
 from isometry.vectors import MultiVectors, concat, take
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from isometry.encoders.base import Fingerprint, Kind, Progress, Role
+    from isometry.encoders.base import Kind, Progress, Role
     from isometry.encoders.tokens import PseudoTokens, Tokens
     from isometry.vectors import Vectors
 
@@ -63,13 +69,17 @@ class TextEncoder:
 
     Every text is encoded once per call however often it occurs, in batches of similar length. The result does not
     depend on the order of the texts beyond floating-point rounding (about 1e-6 in float32, 1e-2 relative in bfloat16).
+    A sparse encoder says what no word says with no term: the row of an empty text, and of one of white space, is empty.
 
     Parameters
     ----------
     runner : Runner
         Prepares and runs batches.
     fingerprint : Fingerprint
-        Identity of the space.
+        Identity of the space of what the runner gives.
+    top_terms : int, optional
+        Most terms of a sparse vector, the heaviest; of equal ones those in smaller columns. That makes another space,
+        with a fingerprint of its own.
 
     Attributes
     ----------
@@ -79,12 +89,13 @@ class TextEncoder:
         Tokens of a document's own text that fit, special tokens and prompt taken off.
     """
 
-    def __init__(self, runner: Runner, fingerprint: Fingerprint) -> None:
+    def __init__(self, runner: Runner, fingerprint: Fingerprint, top_terms: int | None = None) -> None:
         self._runner = runner
+        self._full, self._top_terms = fingerprint, min(top_terms or runner.dim, runner.dim)
         self.kind = runner.kind
         self.dim = runner.dim
         self.max_tokens = runner.max_tokens
-        self.fingerprint = fingerprint
+        self.fingerprint = fingerprint if self._top_terms == runner.dim else _cut(fingerprint, self._top_terms)
         self.tokens = runner.tokens
         prompt_tokens = len(self.tokens.offsets(runner.document_prompt))
         self.passage_tokens = max(1, self.max_tokens - self.tokens.special_tokens - prompt_tokens)
@@ -93,6 +104,31 @@ class TextEncoder:
     def engine(self) -> str:
         """What computes the vectors, for reports: for example ``"openvino bfloat16"``."""
         return self._runner.engine
+
+    @cached_property
+    def vocabulary(self) -> Sequence[str]:
+        """The term of each column, for explanations; only sparse encoders that know their terms have it."""
+        own: Sequence[str] | None = getattr(self._runner, "vocabulary", None) if self.kind == "sparse" else None
+        if own is not None:
+            return own
+        if self.kind != "sparse" or not hasattr(self.tokens, "terms"):
+            raise AttributeError(f"{self!r} has no vocabulary: only sparse encoders whose terms are known have one")
+        return self.tokens.terms(self.dim)
+
+    def keeping(self, top_terms: int) -> TextEncoder:
+        """Return this encoder with at most `top_terms` terms per text; it never keeps more than before.
+
+        Raises
+        ------
+        InvalidInput
+            The encoder is not sparse.
+        """
+        if self.kind != "sparse":
+            raise InvalidInput(
+                f"top_terms is {top_terms}, but {self.fingerprint} is a {self.kind} encoder; "
+                "only sparse encoders have terms: leave top_terms out"
+            )
+        return TextEncoder(self._runner, self._full, min(top_terms, self._top_terms))
 
     def encode_query(self, texts: list[str], *, progress: Progress | None = None) -> Vectors:
         """Return the vectors of queries.
@@ -130,7 +166,11 @@ class TextEncoder:
             items, lengths = self._runner.prepare(unique[start : start + WINDOW], role)
             batches, parts = [], []
             for rows in plan(lengths, self._runner.batch_tokens):
-                parts.append(self._runner.run([items[row] for row in rows], role))
+                part = self._runner.run([items[row] for row in rows], role)
+                if self.kind == "sparse":
+                    wordless = np.array([not unique[start + row].strip() for row in rows])
+                    part = heaviest(part, np.where(wordless, 0, self._top_terms))
+                parts.append(part)
                 batches.append(rows)
                 done += len(rows)
                 if progress is not None:
@@ -141,6 +181,11 @@ class TextEncoder:
 
     def __repr__(self) -> str:
         return f"TextEncoder({self.fingerprint}, {self.kind}, dim={self.dim}, engine={self.engine!r})"
+
+
+def _cut(full: Fingerprint, top_terms: int) -> Fingerprint:
+    """Return the fingerprint of a space whose vectors keep only `top_terms` terms."""
+    return Fingerprint(full.name, hashlib.sha256(f"{full.digest} top_terms={top_terms}".encode()).hexdigest())
 
 
 def check_texts(texts: Any) -> list[str]:

@@ -69,6 +69,11 @@ class Tokens:
             size *= 4
         return text
 
+    def terms(self, count: int) -> list[str]:
+        """Return the token of each id below `count`; an id without one is named by its number."""
+        found = (self._cut.id_to_token(number) for number in range(count))
+        return [f"[{number}]" if term is None else term for number, term in enumerate(found)]
+
     def offsets(self, text: str) -> NDArray[np.int64]:
         """Return where each token of the whole text begins and ends, shape (t, 2), without special tokens: O(len).
 

@@ -99,7 +99,7 @@ class VectorSet:
 
     @cached_property
     def _exact(self) -> NDArray[np.int64]:
-        return _kept(self.folder, f"exact-{_digest(self.x, self.queries)}", self._scan)
+        return kept(self.folder, f"exact-{digest_arrays(self.x, self.queries)}", self._scan)
 
     def _scan(self) -> NDArray[np.int64]:
         from isometry.indexes import Flat
@@ -268,13 +268,13 @@ class Bundled:
         """Return unit vectors of the texts."""
         from isometry.encoders import encode_to_folder
 
-        name = f"minilm-{_digest_texts(texts, self._encoder.fingerprint.digest)}"
+        name = f"minilm-{digest_texts(texts, self._encoder.fingerprint.digest)}"
         shards = self._home / f"{name}.parts"
 
         def make() -> NDArray[np.float32]:
             return unit(np.asarray(encode_to_folder(self._encoder, texts, shards, progress=self._progress)))
 
-        vectors = _kept(self._home, name, make)
+        vectors = kept(self._home, name, make)
         shutil.rmtree(shards, ignore_errors=True)
         return vectors
 
@@ -286,8 +286,8 @@ class _LSA:
         self._home, self._base, self._dim = home, base, dim
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        name = f"lsa{self._dim}-{_digest_texts(texts, _digest_texts(self._base[:_LSA_ROWS], str(self._dim)))}"
-        return _kept(self._home, name, lambda: self._project(texts))
+        name = f"lsa{self._dim}-{digest_texts(texts, digest_texts(self._base[:_LSA_ROWS], str(self._dim)))}"
+        return kept(self._home, name, lambda: self._project(texts))
 
     def _project(self, texts: list[str]) -> NDArray[np.float32]:
         words, axes = self._fitted
@@ -317,7 +317,7 @@ def _aligned(texts: ShortTexts, x: NDArray[np.float32], home: Path) -> NDArray[n
     from isometry.encoders import load_encoder
 
     other = load_encoder("wordllama")
-    name = f"aligned-{_digest_texts(texts.queries, other.fingerprint.digest)}-{_digest(x[:_PAIRS])}"
+    name = f"aligned-{digest_texts(texts.queries, other.fingerprint.digest)}-{digest_arrays(x[:_PAIRS])}"
 
     def make() -> NDArray[np.float32]:
         from_there = np.asarray(other.encode_document(texts.base[:_PAIRS]), np.float64)
@@ -326,10 +326,10 @@ def _aligned(texts: ShortTexts, x: NDArray[np.float32], home: Path) -> NDArray[n
         bridge = np.linalg.solve(gram, from_there.T @ x[:_PAIRS].astype(np.float64))
         return unit(np.asarray(other.encode_query(texts.queries), np.float64) @ bridge)
 
-    return _kept(home, name, make)
+    return kept(home, name, make)
 
 
-def _kept(folder: Path | None, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+def kept(folder: Path | None, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """Return an array from `folder`, memory-mapped; what is not there is made first."""
     if folder is None:
         return make()
@@ -341,7 +341,8 @@ def _kept(folder: Path | None, name: str, make: Callable[[], NDArray[Any]]) -> N
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _digest(*arrays: NDArray[Any]) -> str:
+def digest_arrays(*arrays: NDArray[Any]) -> str:
+    """Return 16 hexadecimal digits that tell arrays from others, for names of files."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -349,7 +350,8 @@ def _digest(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest_texts(texts: list[str], salt: str) -> str:
+def digest_texts(texts: list[str], salt: str) -> str:
+    """Return 16 hexadecimal digits that tell texts, and what is made of them, from others."""
     return hashlib.sha256(json.dumps([salt, texts]).encode()).hexdigest()[:16]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from isometry.indexes import BM25, Flat, Vamana, index_from_spec
+from isometry.indexes import BM25, Flat, Inverted, Seismic, Vamana, index_from_spec
 from isometry.testing import IndexCase, check_index, index_checks
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrt"]
@@ -17,6 +18,24 @@ def texts(n: int, seed: int) -> list[str]:
     return [" ".join(rng.choice(WORDS, 12, p=usual / usual.sum())) for _ in range(n)]
 
 
+def weights(n: int, seed: int) -> csr_array:
+    """Return sparse rows of length 1 on eight topics, a few of them equal."""
+    rng = np.random.default_rng(seed)
+    topics = np.random.default_rng(0).random((8, 400)) ** 8
+    dense = topics[rng.integers(8, size=n)] * rng.random((n, 400)) * (rng.random((n, 400)) < 0.3)
+    dense /= np.linalg.norm(dense, axis=1, keepdims=True)
+    dense[n // 2 : n // 2 + 3] = dense[:1]
+    return csr_array(dense.astype(np.float32))
+
+
+BAD_WEIGHTS = (
+    np.zeros((3, 400), np.float32),
+    csr_array(np.full((1, 400), np.nan, np.float32)),
+    csr_array(np.full((1, 400), -0.5, np.float32)),
+    csr_array(np.full((1, 400), 1e30, np.float32)),
+    None,
+    "words",
+)
 BAD_TEXTS = ("one string", [1, 2], [b"bytes"], [None], None, 7)
 CASES = [
     IndexCase("Flat", lambda metric: Flat(metric=metric)),
@@ -35,6 +54,24 @@ CASES = [
     IndexCase("chain,Flat", lambda metric: index_from_spec("PCA20,Hadamard,Int8,Flat", metric=metric), recall=0.65),
     IndexCase("Vamana-RaBitQ", lambda metric: index_from_spec("RaBitQ2,Vamana16 -> LVQ8", metric=metric), recall=0.9),
     IndexCase("Vamana-PQ", lambda metric: index_from_spec("OPQ12,PQ12,Vamana16", metric=metric), recall=0.7),
+    IndexCase("Inverted", lambda _: Inverted(), metrics=["dot"], data=weights, bad=BAD_WEIGHTS, recall=0.99),
+    IndexCase(
+        "Inverted-uint8",
+        lambda _: Inverted(values="uint8"),
+        metrics=["dot"],
+        data=weights,
+        bad=BAD_WEIGHTS,
+        recall=0.95,
+    ),
+    IndexCase("Seismic", lambda _: Seismic(), metrics=["dot"], data=weights, bad=BAD_WEIGHTS, recall=0.95),
+    IndexCase(
+        "Seismic-short",
+        lambda _: Seismic(n_postings=40, centroid_fraction=0.2, neighbours=4, values="uint8"),
+        metrics=["dot"],
+        data=weights,
+        bad=BAD_WEIGHTS,
+        recall=0.9,
+    ),
     IndexCase("BM25", lambda _: BM25(), metrics=["bm25"], data=texts, bad=BAD_TEXTS, recall=None),
     IndexCase(
         "BM25-plus",

@@ -157,10 +157,13 @@ class BundledSparse:
     def _shard(self, texts: list[str], role: str) -> csr_array:
         from scipy.sparse import csr_array
 
+        from isometry.vectors import as_sparse
+
         digest = self._encoder.fingerprint.digest
         path = self._home / f"splade-{digest_texts(texts, f'{digest} {role}')}.npz"
         if not path.is_file():
-            x = (self._encoder.encode_query if role == "query" else self._encoder.encode_document)(texts)
+            encode = self._encoder.encode_query if role == "query" else self._encoder.encode_document
+            x = as_sparse(encode(texts), dim=self._encoder.dim, name="the encoder's output")
             aside = path.with_suffix(f".{os.getpid()}.npz")
             np.savez(aside, data=x.data, indices=x.indices, indptr=x.indptr)
             os.replace(aside, path)

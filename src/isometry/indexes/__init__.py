@@ -7,6 +7,8 @@ from isometry.indexes.bm25 import BM25 as BM25
 from isometry.indexes.choice import default_spec as default_spec
 from isometry.indexes.compressed import CompressedFlat as CompressedFlat
 from isometry.indexes.flat import Flat as Flat
+from isometry.indexes.inverted import Inverted as Inverted
 from isometry.indexes.registry import load_index as load_index
+from isometry.indexes.seismic import Seismic as Seismic
 from isometry.indexes.spec import index_from_spec as index_from_spec
 from isometry.indexes.vamana import Vamana as Vamana

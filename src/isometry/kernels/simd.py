@@ -30,6 +30,7 @@ from isometry.kernels.level import CONVERTS_HALVES, LEVEL
 __all__ = [
     "add_f32",
     "add_i32",
+    "add_parts_u16",
     "address",
     "bf16_to_f32",
     "count_from",
@@ -43,6 +44,7 @@ __all__ = [
     "fma",
     "high_nibbles",
     "larger_f32",
+    "larger_u16",
     "largest_f32",
     "load_bits_as_u8",
     "load_f32",
@@ -50,16 +52,23 @@ __all__ = [
     "load_u8",
     "load_u8_as_f32",
     "load_u8x16",
+    "load_u16",
     "load_u64",
     "low_nibbles",
+    "lowest_bit",
     "lowest_f32",
     "nibbles_as_f32",
     "prefetch",
+    "reaching_u16",
     "rolled",
     "spread_f32",
+    "spread_u16",
     "store_f32",
+    "store_u16",
     "sum_f32",
     "sum_i32",
+    "take_u16",
+    "take_u32",
     "where_bits",
     "where_larger",
     "zero_f32",
@@ -89,6 +98,7 @@ I32X16 = Vector("i32x16", _I32, 16)
 U64X8 = Vector("u64x8", _I64, 8)
 U8X16 = Vector("u8x16", _I8, 16)
 U8X64 = Vector("u8x64", _I8, 64)
+U16X32 = Vector("u16x32", _I16, 32)
 I8X64 = Vector("i8x64", _I8, 64)
 
 Emit = Callable[..., Any]
@@ -314,6 +324,80 @@ def _small_float(builder: Any, words: Any, bits: int, fraction_bits: int) -> Any
     scaled = builder.fmul(builder.bitcast(moved, F32X16.ir), _constant(F32X16.ir, 2.0**bias))
     sign = builder.shl(builder.and_(words, _constant(I32X16.ir, 2**bits)), _constant(I32X16.ir, 31 - bits))
     return builder.bitcast(builder.or_(builder.bitcast(scaled, I32X16.ir), sign), F32X16.ir)
+
+
+@_operation(F32X16, types.int64, types.int64)
+def take_u16(builder: Any, table: Any, place: Any) -> Any:
+    """The float32 of a table at the address `table` under sixteen 16-bit numbers at the address `place`."""
+    return _taken(builder, table, place, _I16)
+
+
+@_operation(F32X16, types.int64, types.int64)
+def take_u32(builder: Any, table: Any, place: Any) -> Any:
+    """The float32 of a table at the address `table` under sixteen 32-bit numbers at the address `place`."""
+    return _taken(builder, table, place, _I32)
+
+
+def _taken(builder: Any, table: Any, place: Any, number: ir.IntType) -> Any:
+    """Load one by one: gather instructions take longer where they are made of many small steps, as on AMD."""
+    values = ir.Constant(F32X16.ir, ir.Undefined)
+    for lane in range(16):
+        at = builder.add(place, ir.Constant(_I64, lane * number.width // 8))
+        offset = builder.shl(builder.zext(_load(builder, at, number), _I64), ir.Constant(_I64, 2))
+        value = _load(builder, builder.add(table, offset), _FLOAT)
+        values = builder.insert_element(values, value, ir.Constant(_I32, lane))
+    return values
+
+
+@_operation(U16X32, types.int64)
+def load_u16(builder: Any, place: Any) -> Any:
+    """Thirty-two 16-bit numbers."""
+    return _load(builder, place, U16X32.ir)
+
+
+@_operation(U16X32, types.int64)
+def spread_u16(builder: Any, number: Any) -> Any:
+    """The lower 16 bits of a number, thirty-two times."""
+    value = builder.trunc(number, _I16)
+    first = builder.insert_element(ir.Constant(U16X32.ir, ir.Undefined), value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_I32, 32), [0] * 32))
+
+
+@_operation(types.void, types.int64, U16X32)
+def store_u16(builder: Any, place: Any, a: Any) -> Any:
+    """Write thirty-two 16-bit numbers to an address."""
+    builder.store(a, builder.inttoptr(place, U16X32.ir.as_pointer()), align=2)
+    return ir.Constant(ir.IntType(8).as_pointer(), None)
+
+
+@_operation(U16X32, U16X32, types.int64, U16X32)
+def add_parts_u16(builder: Any, total: Any, place: Any, share: Any) -> Any:
+    """Add thirty-two bytes at an address, each times a 16-bit share of 256, rounded down, to sixteen-bit totals."""
+    wide = ir.VectorType(_I32, 32)
+    bytes_ = builder.shl(
+        builder.zext(_load(builder, place, ir.VectorType(_I8, 32)), U16X32.ir), _constant(U16X32.ir, 8)
+    )
+    product = builder.mul(builder.zext(bytes_, wide), builder.zext(share, wide))
+    return builder.add(total, builder.trunc(builder.lshr(product, _constant(wide, 16)), U16X32.ir))
+
+
+@_operation(U16X32, U16X32, U16X32)
+def larger_u16(builder: Any, a: Any, b: Any) -> Any:
+    """The larger one of each pair."""
+    return builder.select(builder.icmp_unsigned(">", a, b), a, b)
+
+
+@_operation(types.int64, U16X32, U16X32)
+def reaching_u16(builder: Any, a: Any, b: Any) -> Any:
+    """A bit for each pair, the first the lowest: whether `a` is at least `b`."""
+    reached = builder.icmp_unsigned(">=", a, b)
+    return builder.zext(builder.bitcast(reached, _I32), _I64)
+
+
+@_operation(types.int64, types.int64)
+def lowest_bit(builder: Any, bits: Any) -> Any:
+    """Number of the lowest bit that is set; 64 without any."""
+    return _call(builder, "llvm.cttz.i64", _I64, bits, ir.Constant(ir.IntType(1), 0))
 
 
 @_operation(U8X64, types.int64)

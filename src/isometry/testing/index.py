@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from isometry.errors import AlreadyExists, InvalidInput
 from isometry.indexes.base import METRICS, Index, Mutable
@@ -326,7 +327,7 @@ def _stack(results: list[Result]) -> Result:
 
 
 def _repeat(items: Any, n: int) -> Any:
-    return np.repeat(items, n, axis=0) if isinstance(items, np.ndarray) else list(items) * n
+    return list(items) * n if isinstance(items, list) else items[np.zeros(n, np.int64)]
 
 
 def _well_formed(result: Result, nq: int, k: int, n_rows: int) -> None:
@@ -345,9 +346,9 @@ def _well_formed(result: Result, nq: int, k: int, n_rows: int) -> None:
         )
 
 
-def _exact(x: NDArray[np.float32], q: NDArray[np.float32], k: int, metric: str) -> Result:
+def _exact(x: Any, q: Any, k: int, metric: str) -> Result:
     """Return the answer from a full float64 score matrix."""
-    a, b = x.astype(np.float64), q.astype(np.float64)
+    a, b = (np.asarray(rows.toarray() if issparse(rows) else rows, np.float64) for rows in (x, q))
     if metric == "cosine":
         a, b = a / np.linalg.norm(a, axis=1, keepdims=True), b / np.linalg.norm(b, axis=1, keepdims=True)
     scores = -np.square(b[:, None] - a).sum(axis=2) if metric == "l2" else b @ a.T

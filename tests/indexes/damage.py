@@ -1,6 +1,6 @@
 """Flips every byte of a small saved index, one at a time, and opens and searches what that leaves.
 
-Run by `test_vamana` in a process of its own, as a crash would take the tests along.
+Run by `test_vamana` and `test_sparse` in a process of its own, as a crash would take the tests along.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from isometry import storage
 from isometry.errors import Damaged, IsometryError, NewerFormat
 from isometry.indexes import index_from_spec, load_index
 
+SPARSE = ("Inverted", "Seismic")
 
-def vectors():
+
+def vectors(spec):
+    """Return nine vectors of the kind that an index takes, two of them equal."""
     x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
     x[5] = x[2]
-    return x
+    return csr_array(np.maximum(np.tile(x, 6), 0)) if spec in SPARSE else x
 
 
-def use(folder):
+def use(folder, x):
     """Return what an opened index answers, after it was changed too."""
-    index, x = load_index(folder), vectors()
+    index = load_index(folder)
     answers = [index.search(x[:2], 4), index.search(x[:2], 4, allowed=np.arange(index.n_rows) % 2 == 0)]
-    index.add(-x[:2])
+    index.add(x[:2] if issparse(x) else -x[:2])
     index.remove([0, 5])
     return [*answers, index.search(x[:2], 4)]
 
@@ -38,8 +42,9 @@ def same(answers, expected):
 def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
     """Print as JSON how many flips were refused, changed nothing or changed the answer, and what else happened."""
     path = folder / "index"
-    index_from_spec(spec, metric=metric).build(vectors()).save(path)
-    expected = use(path)
+    x = vectors(spec)
+    index_from_spec(spec, metric=metric).build(x).save(path)
+    expected = use(path, x)
     if not verified:
         storage.ALWAYS_VERIFIED_BYTES = -1
     counts = {"refused": 0, "same": 0, "changed": 0, "other": []}
@@ -52,7 +57,7 @@ def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
             file.write_bytes(bad)
             try:
                 with np.errstate(all="ignore"):
-                    counts["same" if same(use(path), expected) else "changed"] += 1
+                    counts["same" if same(use(path, x), expected) else "changed"] += 1
             except (Damaged, NewerFormat):
                 counts["refused"] += 1
             except IsometryError as error:

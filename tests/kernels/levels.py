@@ -9,8 +9,10 @@ import json
 import sys
 
 import numpy as np
+from scipy.sparse import csr_array, hstack, random_array
 
 from isometry.codecs import LVQ, Binary, Float8
+from isometry.indexes import Inverted, Seismic
 from isometry.kernels import reference, simd
 from isometry.kernels.compiled import kernel
 from isometry.kernels.level import LEVEL
@@ -65,6 +67,33 @@ def sums(f32, f16, bf16, u8, i8, out, whole, stored):
     simd.store_f32(simd.address(stored), b)
     simd.prefetch(on)
     simd.prefetch(0)
+
+
+@kernel
+def sixteen_bits(numbers, codes, table, places, wide_places, totals, taken, bits):
+    """Apply the operations on 16-bit numbers, and those that read a table at sixteen places."""
+    at, spread = simd.address(numbers), simd.spread_u16(int(numbers[1]))
+    simd.store_u16(simd.address(totals), simd.add_parts_u16(simd.load_u16(at), simd.address(codes), spread))
+    simd.store_u16(simd.address(totals) + 64, simd.larger_u16(simd.load_u16(at), spread))
+    simd.store_f32(simd.address(taken), simd.take_u16(simd.address(table), simd.address(places)))
+    simd.store_f32(simd.address(taken) + 64, simd.take_u32(simd.address(table), simd.address(wide_places)))
+    bits[0] = simd.reaching_u16(simd.load_u16(at), spread)
+    bits[1], bits[2], bits[3] = simd.lowest_bit(bits[0]), simd.lowest_bit(40), simd.lowest_bit(0)
+
+
+def compare_sixteen_bits(seed):
+    """Yield (name, seen, expected, tolerance) of the operations on 16-bit numbers."""
+    rng = np.random.default_rng(seed)
+    numbers, codes = rng.integers(65536, size=32, dtype=np.uint16), rng.integers(256, size=32, dtype=np.uint8)
+    table, places = rng.standard_normal(50000).astype(np.float32), rng.integers(50000, size=16)
+    totals, taken, bits = np.zeros(64, np.uint16), np.zeros(32, np.float32), np.zeros(4, np.int64)
+    sixteen_bits(numbers, codes, table, places.astype(np.uint16), places.astype(np.uint32), totals, taken, bits)
+    share = int(numbers[1])
+    yield "add parts", totals[:32], (numbers + (codes.astype(int) * share >> 8)) % 65536, 0
+    yield "larger", totals[32:], np.maximum(numbers, share), 0
+    yield "taken", taken, np.tile(table[places], 2), 0
+    reached = np.flatnonzero(numbers >= share)
+    yield "reaching", bits, [int((1 << reached).sum()), reached[0], 3, 64], 0
 
 
 def compare_operations(seed, extreme):
@@ -161,11 +190,45 @@ def compare_layouts(d, seed):
             yield f"{name} score", quick, reference.score(rows, query), size
 
 
+# -- sparse rows -------------------------------------------------------------------------------------------------------
+
+
+def compare_sparse(n_terms, values):
+    """Yield (name, seen, expected, tolerance) of scans, of sums of posting lists and of blocks read to the end."""
+    rng = np.random.default_rng(n_terms)
+    # More rows than a part of the sums holds, and one term in most of them.
+    dense = random_array((20_000, 40), density=0.1, rng=rng, dtype=np.float32)
+    often = csr_array(
+        (rng.random(18_000), (rng.permutation(20_000)[:18_000], np.zeros(18_000, int))), shape=(20_000, 1)
+    )
+    rest = csr_array((20_000, n_terms - 41), dtype=np.float32)
+    ends = random_array((20_000, n_terms), density=2 / n_terms, rng=rng, dtype=np.float32)
+    x = (hstack([often, dense, rest]) + ends).tocsr().astype(np.float32)
+    queries = x[:3]
+    for index in (Inverted(values=values), Seismic(values=values, n_postings=10**6, max_fraction=100)):
+        index.build(x)
+        base = index._ready()
+        stored = base.forward.decoded()
+        asked = base.terms.renumbered(queries)
+        exact = (asked @ stored.T).toarray()
+        best = -np.sort(-exact, axis=1)[:, :5]
+        options = {} if isinstance(index, Inverted) else {"heap_factor": 0, "query_cut": 1000}
+        for name, found in (
+            ("search", index.search(queries, 5, **options)),
+            ("scan", index.search(queries, 5, effort=1000)),
+        ):
+            ids, scores = found
+            yield f"{index} {values} {name}", scores, best, 2e-6
+            yield f"{index} {values} {name} ids", np.take_along_axis(exact, ids, 1), scores, 2e-6
+
+
 def main():
     """Print what differs, as JSON."""
     wrong, count = [], 0
     checks = [compare_operations(seed, extreme) for seed, extreme in ((0, False), (1, False), (2, True))]
+    checks += [compare_sixteen_bits(seed) for seed in range(3)]
     checks += [compare_layouts(d, seed) for seed, d in enumerate(DIMS)]
+    checks += [compare_sparse(1000, "float16"), compare_sparse(70_000, "uint8")]
     for check in checks:
         for name, seen, expected, tolerance in check:
             count += 1

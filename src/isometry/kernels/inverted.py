@@ -98,6 +98,19 @@ def _add(postings, cell, share, sums):
 
 
 @inlined()
+def _mark(postings, cell, sums):
+    """Set the sums of a cell's rows to 1."""
+    size, start = postings.sizes[cell], np.int64(postings.starts[cell])
+    if size == DENSE:
+        for row in range(PART):
+            if postings.dense[start, row]:
+                sums[row] = 1
+    else:
+        for e in range(start, start + size):
+            sums[postings.rows[e]] = 1
+
+
+@inlined()
 def _maxima(sums, out):
     """Write the largest sum of each of 512 groups of rows."""
     at, found = address(sums), address(out)
@@ -207,13 +220,17 @@ def search(
             used += 1
         found = 0
         if used < len(q_terms):
-            size = _best_sums(postings, passing, q_terms[:used], shares, max(wanted, k), 0, scratch, len(rows.scales))
+            size, _ = _best_sums(
+                postings, passing, q_terms[:used], shares, max(wanted, k), 0, scratch, len(rows.scales)
+            )
             found = _score(rows, scratch, size, ids_out[i], scores_out[i])
             scored += size
         if found < k:
             # A sum is off by a code for each term, by the rounding of its share and by that of what is added.
             slack = np.int64(1.75 * FULL / 255) + 3 * len(q_terms) + 1
-            size = _best_sums(postings, passing, q_terms, shares, k, slack, scratch, len(rows.scales))
+            size, least = _best_sums(postings, passing, q_terms, shares, k, slack, scratch, len(rows.scales))
+            if least == 1:
+                size = _all_rows(postings, passing, q_terms, scratch, len(rows.scales))
             found = _score(rows, scratch, size, ids_out[i], scores_out[i])
             scored += size
         scores_out[i, found:] = -np.inf
@@ -225,7 +242,10 @@ def search(
 
 @inlined()
 def _best_sums(postings, passing, terms, shares, wanted, slack, scratch, n):
-    """Write the rows with the `wanted` best sums, and with those that are `slack` below; returns how many."""
+    """Write the rows with the `wanted` best sums, and with those that are `slack` below.
+
+    Returns how many there are, and the least sum among what was looked for: at 1, rows may be missing whose sum is 0.
+    """
     sums, slots, values = scratch.sums, scratch.slots, scratch.values
     n_parts = (n + PART - 1) // PART
     size, least = 0, 1
@@ -233,9 +253,7 @@ def _best_sums(postings, passing, terms, shares, wanted, slack, scratch, n):
         first = part * PART
         for j in range(len(terms)):
             _add(postings, np.int64(terms[j]) * n_parts + part, np.uint32(shares[j]), sums)
-        if len(passing):
-            for row in range(min(PART, n - first)):
-                sums[row] *= passing[first + row]
+        _pass(passing, first, n, sums)
         if least == 1:
             _maxima(sums, scratch.maxima)
             least = max(1, _nth(scratch.maxima, len(scratch.maxima), wanted) - slack)
@@ -247,7 +265,28 @@ def _best_sums(postings, passing, terms, shares, wanted, slack, scratch, n):
                 if values[c] >= least:
                     slots[size], values[size] = slots[c], values[c]
                     size += 1
+    return size, least
+
+
+@inlined()
+def _all_rows(postings, passing, terms, scratch, n):
+    """Write all rows that have a term of the query; returns how many."""
+    n_parts = (n + PART - 1) // PART
+    size = 0
+    for part in range(n_parts):
+        for j in range(len(terms)):
+            _mark(postings, np.int64(terms[j]) * n_parts + part, scratch.sums)
+        _pass(passing, part * PART, n, scratch.sums)
+        size = _collect(scratch.sums, part * PART, 1, scratch.slots, scratch.values, size)
     return size
+
+
+@inlined()
+def _pass(passing, first, n, sums):
+    """Set the sums of rows that may not be hits to zero."""
+    if len(passing):
+        for row in range(min(PART, n - first)):
+            sums[row] *= passing[first + row]
 
 
 @inlined()

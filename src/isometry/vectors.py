@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
     Vectors: TypeAlias = "NDArray[np.float32] | csr_array | MultiVectors"
 
-__all__ = ["MultiVectors", "as_dense", "as_multi", "as_sparse", "concat", "from_arrow", "take", "to_arrow"]
+__all__ = [
+    "MultiVectors",
+    "as_dense",
+    "as_multi",
+    "as_sparse",
+    "concat",
+    "from_arrow",
+    "sparse_rows",
+    "take",
+    "to_arrow",
+]
 
 
 class MultiVectors:
@@ -288,10 +298,7 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dim: int | None = None, name: 
         entries = slice(array.offsets[0].as_py(), array.offsets[-1].as_py())
         return _csr(array.offsets, array.keys[entries], array.items[entries], dim, name)
     if pa.types.is_struct(kind) and {"indices", "values"} <= {field.name for field in kind}:
-        indices, values = array.field("indices"), array.field("values")
-        if not indices.value_lengths().equals(values.value_lengths()):
-            raise InvalidInput(f"{name} has rows with unlike numbers of indices and values")
-        return _csr(indices.offsets, indices.flatten(), values.flatten(), dim, name)
+        return sparse_rows(array, dim, name)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = array.value_lengths().to_numpy()
         inner = kind.value_type
@@ -308,6 +315,25 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, dim: int | None = None, name: 
         f"{name} has the Arrow type {kind}; expected fixed_size_list<float> (dense), list<fixed_size_list<float>> "
         "(multi), or struct<indices, values> or map<int, float> (sparse)"
     )
+
+
+def sparse_rows(array: pa.Array, dim: int | None, name: str = "vectors") -> csr_array:
+    """Read a struct array with the fields ``indices`` and ``values``; a null row has no values.
+
+    Raises
+    ------
+    InvalidInput, DimensionMismatch
+        As `from_arrow`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    indices, values = pc.struct_field(array, "indices"), pc.struct_field(array, "values")
+    lengths, others = (part.value_lengths().fill_null(0) for part in (indices, values))
+    if not lengths.equals(others):
+        raise InvalidInput(f"{name} has rows with unlike numbers of indices and values")
+    offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)])
+    return _csr(pa.array(offsets), indices.flatten(), values.flatten(), dim, name)
 
 
 def _kind(x: Vectors) -> str:
@@ -382,12 +408,17 @@ def _flat(array: pa.Array, name: str) -> NDArray[Any]:
 
 
 def _csr(offsets: pa.Array, indices: pa.Array, values: pa.Array, dim: int | None, name: str) -> csr_array:
+    import pyarrow as pa
     from scipy.sparse import csr_array
 
     if dim is None:
         raise InvalidInput(f"{name} is sparse and Arrow does not store the size of the vocabulary; pass dim=")
     if indices.null_count or values.null_count:
         raise InvalidInput(f"{name} has null indices or values; drop them")
+    if not pa.types.is_integer(indices.type) and len(indices):
+        raise InvalidInput(f"{name} has indices of the Arrow type {indices.type}; expected integers")
+    if not len(indices):  # of a type that says nothing, where every row is empty
+        indices, values = pa.array([], pa.int32()), pa.array([], pa.float32())
     starts = offsets.to_numpy()
     columns = indices.to_numpy()
     if len(columns) and (columns.min() < 0 or columns.max() >= dim):

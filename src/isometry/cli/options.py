@@ -47,6 +47,7 @@ class Mode(StrEnum):
     """Ways to search."""
 
     DENSE = "dense"
+    SPARSE = "sparse"
     LEXICAL = "lexical"
     HYBRID = "hybrid"
 

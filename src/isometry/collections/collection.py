@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isometry.collections.answers import answer, choose_mode
+from isometry.collections.answers import Spaces, answer, choose_modes
+from isometry.collections.ingest import Given, as_weights
 from isometry.collections.lock import WriterLock
 from isometry.collections.manifest import Manifest
 from isometry.collections.queries import as_queries
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
-from isometry.collections.segment import build_segment
+from isometry.collections.segment import build_segment, sparse_index
 from isometry.collections.space import Space
 from isometry.collections.state import DOCUMENTS, INDEXES, State
 from isometry.collections.table import ID, DocumentTable, folder_bytes
@@ -33,8 +34,8 @@ from isometry.storage import fsync_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from isometry.collections.segment import Segment
-    from isometry.encoders import Encoder, Progress
+    from isometry.collections.segment import Cost
+    from isometry.encoders import Encoder, Fingerprint, Progress
 
 __all__ = ["LOCK", "Collection"]
 
@@ -48,10 +49,20 @@ class Collection:
     one atomic commit: after a crash it is there as a whole or not at all. Handles may be shared between threads.
     """
 
-    def __init__(self, path: Path, *, version: int | None = None, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        version: int | None = None,
+        encoder: Encoder | None = None,
+        sparse_encoder: Encoder | None = None,
+    ) -> None:
         self.path = path
         self._state = State(path, version)
-        self._space = Space(path, self._state.manifest.encoder, encoder)
+        manifest = self._state.manifest
+        self._spaces = Spaces(
+            Space(path, manifest.encoder, encoder), Space(path, manifest.sparse_encoder, sparse_encoder, "sparse")
+        )
         self._lock = WriterLock(path / LOCK)
         self._writing = threading.RLock()
 
@@ -90,7 +101,7 @@ class Collection:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The encoder, loaded when first asked for; None for a collection of your own vectors.
+        """The encoder of dense vectors, loaded when first asked for; None for a collection of your own vectors.
 
         Raises
         ------
@@ -99,7 +110,17 @@ class Collection:
         InvalidInput
             The collection was made with an encoder object; pass it to `open`.
         """
-        return self._space.encoder
+        return self._spaces.dense.encoder
+
+    @property
+    def sparse_dim(self) -> int | None:
+        """Terms of the vocabulary of the sparse vectors; None for a collection without them."""
+        return self._state.manifest.sparse_dim
+
+    @property
+    def sparse_encoder(self) -> Encoder | None:
+        """As `encoder`, for sparse vectors."""
+        return self._spaces.sparse.encoder
 
     def __len__(self) -> int:
         return len(self._state.view())
@@ -149,8 +170,12 @@ class Collection:
             spec=segment.spec if segment else None,
             metric=self.metric,
             dim=self.dim,
-            **_cost_of(segment),
-            encoder=str(self._space.fingerprint) if self._space.fingerprint else None,
+            **_cost_of(segment.cost if segment else None),
+            encoder=_shown(self._spaces.dense),
+            sparse_spec=segment.sparse_spec if segment else None,
+            sparse_dim=self.sparse_dim,
+            **_cost_of(segment.sparse_cost if segment else None, "sparse_"),
+            sparse_encoder=_shown(self._spaces.sparse),
             attributes={field.name: str(field.type) for field in self.schema},
             fragments=view.table.fragments()[0],
             bytes_documents=folder_bytes(self.path / DOCUMENTS),
@@ -187,12 +212,14 @@ class Collection:
         Parameters
         ----------
         query : str, vector, or a list of either
-            A text, a ``(d,)`` vector, a list of texts, or an ``(nq, d)`` array.
+            A text, a ``(d,)`` vector, a list of texts, an ``(nq, d)`` array, or a SciPy sparse array of ``(terms,)`` or
+            ``(nq, terms)``.
         k : int
             How many documents, at least 1; all of them are returned when there are fewer.
-        mode : {"dense", "lexical", "hybrid"}, optional
-            By meaning (vectors), by words (BM25), or both, fused by reciprocal rank. Default: for a text the most that
-            the collection has; for a vector, dense. `Hits.mode` says which was used.
+        mode : {"dense", "sparse", "lexical", "hybrid"}, optional
+            By meaning (vectors), by weighted terms (sparse vectors), by words (BM25), or by all that the collection
+            has, fused by reciprocal rank. Default: for a text the most that the collection has; for a vector its own
+            kind. `Hits.mode` says which was used, `Hits.terms` what query and hit have in common.
         where : str or pyarrow.compute.Expression, optional
             Only documents that match: SQL text such as ``"year >= 2019 and venue = 'ACL'"``, or an expression, which
             is safe with values that come from users.
@@ -215,8 +242,8 @@ class Collection:
         queries = as_queries(query)
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
-        mode = choose_mode(mode, queries, self._space.fingerprint is not None, has_text)
-        hits = answer(view, self._space, queries, k, mode, where, effort, threads)
+        mode, lists = choose_modes(mode, queries, self._spaces, has_text)
+        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads)
         return hits[0] if queries.single else hits
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -226,6 +253,7 @@ class Collection:
         source: Any,
         *,
         vectors: Any = None,
+        sparse_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -240,8 +268,12 @@ class Collection:
             Files: ``.jsonl[.gz]``, ``.json``, ``.csv[.gz]``, ``.tsv``, ``.parquet``, ``.arrow``.
         vectors : (n, d) array or MultiVectors, optional
             Your own vectors, one row per record (or several per record); a column ``vector`` will do as well.
-        encoded_by : Encoder or Fingerprint, optional
-            Which encoder made `vectors`; required for a collection that has an encoder, and must be that one.
+        sparse_vectors : (n, terms) SciPy sparse array, optional
+            Your own sparse vectors, of weights that are not negative, for a collection that has such; a column
+            ``sparse_vector`` of ``{"indices": [...], "values": [...]}`` will do as well.
+        encoded_by : Encoder, Fingerprint or a list of them, optional
+            Which encoder made `vectors` and which `sparse_vectors`; required where the collection has an encoder for
+            them, and must be that one.
         batch_rows : int
             Documents per atomic commit.
         on_error : {"raise", "skip"}
@@ -265,13 +297,15 @@ class Collection:
             Another process is writing.
         """
         check_choice("on_duplicate", on_duplicate, ("error", "skip"))
-        return self._write(source, vectors, encoded_by, batch_rows, on_error, on_duplicate, progress)
+        given = Given(vectors, sparse_vectors)
+        return self._write(source, given, encoded_by, batch_rows, on_error, on_duplicate, progress)
 
     def upsert(
         self,
         source: Any,
         *,
         vectors: Any = None,
+        sparse_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -282,7 +316,8 @@ class Collection:
         Parameters, result and errors are those of `add`. A replaced document and its replacement change places in one
         commit: no search sees both or neither.
         """
-        return self._write(source, vectors, encoded_by, batch_rows, on_error, "replace", progress)
+        given = Given(vectors, sparse_vectors)
+        return self._write(source, given, encoded_by, batch_rows, on_error, "replace", progress)
 
     def delete(self, ids: Sequence[str] | None = None, where: Any = None) -> int:
         """Delete documents by id or by filter, in one atomic commit.
@@ -320,7 +355,9 @@ class Collection:
                     table, gone = table.delete(checked.scan_filter)
             return gone
 
-    def build(self, spec: str | None = None, *, progress: Progress | None = None) -> BuildReport:
+    def build(
+        self, spec: str | None = None, *, sparse_spec: str | None = None, progress: Progress | None = None
+    ) -> BuildReport:
         """Index all documents, so that opening and searching stay fast; report what recall it reaches.
 
         Searches go on meanwhile; the new index takes over in one step, and a build that is interrupted leaves the old
@@ -331,6 +368,9 @@ class Collection:
         spec : str, optional
             Vector index to build, such as ``"Flat"`` or ``"LVQ8,Vamana64"``, now and whenever `optimize` builds again.
             Default: what was asked for before, else `isometry.indexes.default_spec` of what there is.
+        sparse_spec : str, optional
+            Index over sparse vectors to build, where there are any, such as ``"Seismic"`` or ``"Seismic(4000,0.2)"``,
+            now and later. Default: what was asked for before, else ``"Seismic"``.
         progress : callable, optional
 
         Returns
@@ -346,25 +386,30 @@ class Collection:
             table = self._begin_write()
             manifest = Manifest.read(self.path)
             spec = spec or manifest.spec
+            sparse_spec = sparse_spec or manifest.sparse_spec
             if spec is not None:
                 index_from_spec(spec, metric=self.metric)
+            if sparse_spec is not None:
+                sparse_index(sparse_spec)
             folder = self.path / INDEXES
             folder.mkdir(exist_ok=True)
             aside = folder / f".building-{uuid.uuid4().hex}"
-            built = build_segment(table, manifest, spec, aside, progress)
+            built = build_segment(table, manifest, spec, sparse_spec, aside, progress)
             name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
             fsync_path(aside)
             os.rename(aside, folder / name)
             fsync_path(folder)
             # A search in another thread may put an older manifest into the state at any time: the one written decides.
-            manifest = manifest.with_segment(name, spec)
+            manifest = manifest.with_segment(name, spec, sparse_spec)
             manifest.write(self.path)
             self._sweep(name)
             return BuildReport(
                 spec=built.spec or spec or default_spec(0, 1),
                 documents=len(built),
                 vectors=int(built.starts[-1]),
-                **_cost_of(built),
+                **_cost_of(built.cost),
+                sparse_spec=built.sparse_spec,
+                **_cost_of(built.sparse_cost, "sparse_"),
                 nbytes=folder_bytes(folder / name),
                 seconds=time.perf_counter() - began,
             )
@@ -407,7 +452,7 @@ class Collection:
     def _write(
         self,
         source: Any,
-        vectors: Any,
+        given: Given,
         encoded_by: Any,
         batch_rows: int,
         on_error: str,
@@ -415,11 +460,12 @@ class Collection:
         progress: Progress | None,
     ) -> AddReport:
         began = time.perf_counter()
-        if vectors is not None or encoded_by is not None:
-            self._space.check_vectors(encoded_by)
+        self._check_origin(given, encoded_by)
+        if given.sparse is not None:
+            given = Given(given.dense, as_weights(given.sparse, self.sparse_dim, "sparse_vectors"))
         with self._writing:
-            work = Writing(self._state.manifest, self._space, batch_rows, on_error, on_duplicate)
-            work.run(self._begin_write(), source, vectors, progress)
+            work = Writing(self._state.manifest, *self._spaces, batch_rows, on_error, on_duplicate)
+            work.run(self._begin_write(), source, given, progress)
         return AddReport(
             added=work.added,
             replaced=work.replaced,
@@ -429,6 +475,17 @@ class Collection:
             batches=work.batches,
             seconds=time.perf_counter() - began,
         )
+
+    def _check_origin(self, given: Given, encoded_by: Any) -> None:
+        """Raise `SpaceMismatch` unless every kind of vectors given comes from its space, as far as that is known."""
+        several = encoded_by if isinstance(encoded_by, list | tuple) else () if encoded_by is None else (encoded_by,)
+        said: list[Fingerprint] = [getattr(each, "fingerprint", each) for each in several]
+        spaces = [space for space, own in zip(self._spaces, given, strict=True) if own is not None]
+        if said and not spaces:  # in a column of the records, not seen yet
+            spaces = [space for space in self._spaces if space.fingerprint in said] or [self._spaces.dense]
+        for space in spaces:
+            others = [other.fingerprint for other in self._spaces if other is not space]
+            space.check_vectors([each for each in said if each not in others])
 
     def _begin_write(self) -> DocumentTable:
         """Take the writer lock, and look at the newest state under it."""
@@ -459,12 +516,16 @@ def _check_ids(ids: Iterable[Any]) -> list[str]:
     return wanted
 
 
-def _cost_of(segment: Segment | None) -> dict[str, Any]:
+def _cost_of(cost: Cost | None, prefix: str = "") -> dict[str, Any]:
     """Return what reports say about the price of an index."""
-    cost = segment.cost if segment else None
-    return {
+    said = {
         "recall": cost and cost.recall,
         "recall_interval": cost and (cost.low, cost.high),
         "recall_queries": cost.queries if cost else 0,
         "bytes_per_vector": cost and cost.bytes_per_vector,
     }
+    return {f"{prefix}{name}": value for name, value in said.items()}
+
+
+def _shown(space: Space) -> str | None:
+    return str(space.fingerprint) if space.fingerprint is not None else None

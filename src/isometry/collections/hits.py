@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from isometry.collections.explaining import TermMatch
 
 __all__ = ["Hit", "Hits"]
 
@@ -50,7 +52,7 @@ class Hits:
     scores : (n,) float32
         Higher is better.
     mode : str
-        How the search was done: ``"dense"``, ``"lexical"`` or ``"hybrid"``.
+        How the search was done: ``"dense"``, ``"sparse"``, ``"lexical"`` or ``"hybrid"``.
     """
 
     def __init__(
@@ -60,14 +62,17 @@ class Hits:
         mode: str,
         fetch_rows: Callable[[], pa.Table],
         fetch_passages: Callable[[], list[str | None]],
+        fetch_terms: Callable[[], list[list[TermMatch]]],
     ) -> None:
         self.ids = ids
         self.scores = scores
         self.mode = mode
         self._fetch_rows = fetch_rows
         self._fetch_passages = fetch_passages
+        self._fetch_terms = fetch_terms
         self._rows: pa.Table | None = None
         self._passages: list[str | None] | None = None
+        self._terms: list[list[TermMatch]] | None = None
 
     @property
     def rows(self) -> pa.Table:
@@ -82,6 +87,17 @@ class Hits:
         if self._passages is None:
             self._passages = self._fetch_passages()
         return self._passages
+
+    @property
+    def terms(self) -> list[list[TermMatch]]:
+        """For each hit the terms that it shares with the query, those that count most first; none in dense search.
+
+        They say why a document was found: the products of a list's terms add up to the score in that list, up to the
+        precision in which its index holds weights.
+        """
+        if self._terms is None:
+            self._terms = self._fetch_terms()
+        return self._terms
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,9 +122,12 @@ class Hits:
         """Return the hits as a pandas DataFrame (needs pandas)."""
         return self.to_arrow().to_pandas()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return mode and hits as plain Python values."""
+    def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
+        """Return mode and hits as plain Python values; with `explain` also the `terms` of each."""
         hits = [{"id": hit.id, "score": hit.score, "passage": hit.passage, "row": hit.row} for hit in self]
+        if explain:
+            for hit, terms in zip(hits, self.terms, strict=True):
+                hit["terms"] = [{**asdict(term), "product": term.product} for term in terms]
         return {"mode": self.mode, "hits": hits}
 
     def __repr__(self) -> str:

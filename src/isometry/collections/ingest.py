@@ -4,30 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.attributes import coerce, merge_schema
-from isometry.collections.table import ID, SEQ, SPANS, VECTORS, internal_fields, is_internal
-from isometry.collections.texts import encode_passages
+from isometry.collections.table import ID, SEQ, SPANS, SPARSE, VECTORS, internal_fields, is_internal
+from isometry.collections.texts import encode_passages, encode_whole
 from isometry.errors import DuplicateIds, InvalidInput
-from isometry.vectors import MultiVectors, as_dense, from_arrow, to_arrow
+from isometry.vectors import MultiVectors, as_dense, as_sparse, from_arrow, take, to_arrow
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
     from isometry.collections.manifest import Manifest
     from isometry.collections.table import DocumentTable
     from isometry.encoders import Encoder, Progress
 
-__all__ = ["VECTOR_FIELD", "check_distinct", "shape_rows", "user_vectors", "with_ids"]
+__all__ = ["VECTOR_FIELDS", "Encoders", "Given", "check_distinct", "shape_rows", "user_vectors", "with_ids"]
 
-VECTOR_FIELD = "vector"
-"""Records may bring their own vectors in a column of this name."""
+VECTOR_FIELD, SPARSE_FIELD = VECTOR_FIELDS = ("vector", "sparse_vector")
+"""Records may bring their own vectors in columns of these names."""
 
 _ROWS_PER_WRITE = 1 << 32
 _SHOWN = 3
+
+
+class Given(NamedTuple):
+    """The caller's own vectors; of each kind None where there are none."""
+
+    dense: Any = None
+    sparse: Any = None
+
+    def rows(self, rows: slice | NDArray[np.int64]) -> Given:
+        """Return the vectors of some records."""
+        return Given(*(None if vectors is None else take(vectors, rows) for vectors in self))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many there are, by what the caller calls them."""
+        named = zip(("vectors", "sparse_vectors"), self, strict=True)
+        return {
+            name: vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
+            for name, vectors in named
+            if vectors is not None
+        }
+
+
+class Encoders(NamedTuple):
+    """What encodes the texts of a batch; of each kind None where vectors are given, or not wanted."""
+
+    dense: Encoder | None
+    sparse: Encoder | None
 
 
 def with_ids(records: pa.Table, id_field: str) -> pa.Table:
@@ -74,38 +104,73 @@ def shown(ids: list[str]) -> str:
     return ", ".join(f"{i[:80]!r}" for i in ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
 
 
-def user_vectors(records: pa.Table, given: Any, dim: int | None) -> tuple[pa.Table, MultiVectors | None]:
-    """Take the caller's own vectors: the argument or the column ``vector``; one or several per record.
+def user_vectors(records: pa.Table, given: Given, dim: int | None, sparse_dim: int | None) -> tuple[pa.Table, Given]:
+    """Take the caller's own vectors: the arguments or the columns ``vector`` and ``sparse_vector``.
+
+    Returns
+    -------
+    records : pa.Table
+        Without these columns.
+    given : Given
+        Dense ones as `MultiVectors`, one or several per record; sparse ones as a CSR array, one per record.
 
     Raises
     ------
     InvalidInput, DimensionMismatch
         Vectors that do not fit the records or the collection.
     """
-    name = "vectors"
-    if VECTOR_FIELD in records.column_names:
-        if given is not None:
-            raise InvalidInput(f"vectors are given twice: as an argument and in the column {VECTOR_FIELD!r}; drop one")
-        given = from_arrow(records[VECTOR_FIELD], name=VECTOR_FIELD)
-        records = records.drop_columns([VECTOR_FIELD])
-        name = VECTOR_FIELD
-    if given is None:
-        return records, None
-    if not isinstance(given, MultiVectors):
-        dense = as_dense(given, name=name)
-        given = MultiVectors(dense, np.arange(len(dense) + 1))
-    if len(given) != len(records):
-        raise InvalidInput(f"{len(given)} vectors came with {len(records)} records; expected as many")
-    as_dense(given.tokens[:1], dim=dim, name=name)
-    return records, given
+    dense, sparse = given
+    dense, name, records = _column_or(dense, "vectors", VECTOR_FIELD, None, records)
+    if dense is not None:
+        if not isinstance(dense, MultiVectors):
+            one_each = as_dense(dense, name=name)
+            dense = MultiVectors(one_each, np.arange(len(one_each) + 1))
+        as_dense(dense.tokens[:1], dim=dim, name=name)
+    if sparse_dim is not None:
+        sparse, name, records = _column_or(sparse, "sparse_vectors", SPARSE_FIELD, sparse_dim, records)
+    if sparse is not None:
+        sparse = as_weights(sparse, sparse_dim, name)
+    for name, count in Given(dense, sparse).counts().items():
+        if count != len(records):
+            raise InvalidInput(f"{count} {name} came with {len(records)} records; expected as many")
+    return records, Given(dense, sparse)
+
+
+def _column_or(given: Any, name: str, field: str, dim: int | None, records: pa.Table) -> tuple[Any, str, pa.Table]:
+    """Return the vectors of an argument or a column, what to call them, and the records without the column."""
+    if field not in records.column_names:
+        return given, name, records
+    if given is not None:
+        raise InvalidInput(f"{name} are given twice: as an argument and in the column {field!r}; drop one")
+    return from_arrow(records[field], dim=dim, name=field), field, records.drop_columns([field])
+
+
+def as_weights(x: Any, dim: int | None, name: str) -> csr_array:
+    """Return sparse vectors as a collection stores them: canonical, with weights above 0.
+
+    Raises
+    ------
+    InvalidInput, DimensionMismatch
+        As `isometry.vectors.as_sparse`; also for a negative weight, and where the collection has no sparse vectors.
+    """
+    if dim is None:
+        raise InvalidInput(
+            f"{name} are given, but the collection has no sparse vectors; create it with sparse_dim= (the size of the "
+            "vocabulary) or sparse_encoder="
+        )
+    weights = as_sparse(x, dim=dim, name=name)
+    if weights.nnz and weights.data.min() < 0:
+        row = int(np.searchsorted(weights.indptr, int(weights.data.argmin()), side="right")) - 1
+        raise InvalidInput(f"{name} row {row} has the weight {weights.data.min():.4g}; expected weights of 0 or more")
+    return weights
 
 
 def shape_rows(
     records: pa.Table,
     table: DocumentTable,
     manifest: Manifest,
-    encoder: Encoder | None,
-    vectors: MultiVectors | None,
+    encoders: Encoders,
+    given: Given,
     where: str,
     progress: Progress | None = None,
 ) -> pa.Table:
@@ -118,10 +183,10 @@ def shape_rows(
     table : DocumentTable
         The version that the write starts from: sequence numbers are derived from it, so that none is used twice.
     manifest : Manifest
-    encoder : Encoder or None
-        Encodes the texts when no vectors are given.
-    vectors : MultiVectors or None
-        The caller's own.
+    encoders : Encoders
+        Encode the texts where no vectors are given.
+    given : Given
+        The caller's own, as `user_vectors` returns them.
     where : str
         What to call the batch in an error.
     progress : callable, optional
@@ -138,14 +203,15 @@ def shape_rows(
     rows = coerce(records, merge_schema(pa.schema(own) if own else None, records, where))
     n = len(rows)
     extra: dict[str, Any] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
-    if vectors is None and encoder is not None:
-        present = [name for name in manifest.text_fields if name in rows.column_names]
-        if not present:
-            raise InvalidInput(
-                f"{where} has none of the text fields {', '.join(manifest.text_fields)}; its columns are "
-                f"{', '.join(rows.column_names)}; create the collection with text_fields= naming what to encode"
-            )
-        spans, vectors = encode_passages(encoder, rows, present, manifest.passages, progress)
+    vectors, weights = given
+    present = [name for name in manifest.text_fields if name in rows.column_names]
+    if any(encoders) and not present:
+        raise InvalidInput(
+            f"{where} has none of the text fields {', '.join(manifest.text_fields)}; its columns are "
+            f"{', '.join(rows.column_names)}; create the collection with text_fields= naming what to encode"
+        )
+    if vectors is None and encoders.dense is not None:
+        spans, vectors = encode_passages(encoders.dense, rows, present, manifest.passages, progress)
         extra[SPANS] = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
     dim = table.dim or manifest.dim
     if vectors is None and dim is not None:
@@ -155,6 +221,16 @@ def shape_rows(
         )
     if vectors is not None:
         extra[VECTORS] = to_arrow(vectors)
+    if weights is None and encoders.sparse is not None:
+        weights = encode_whole(encoders.sparse, rows, present, manifest.passages, progress)
+        weights = as_weights(weights, manifest.sparse_dim, f"what {encoders.sparse.fingerprint} made of {where}")
+    if weights is None and manifest.sparse_dim is not None:
+        raise InvalidInput(
+            f"{where} has no sparse vectors and the collection has no encoder to make them; pass sparse_vectors= or a "
+            f"column {SPARSE_FIELD!r} with indices and values"
+        )
+    if weights is not None:
+        extra[SPARSE] = to_arrow(weights)
     # An attribute is stored from its first value on: a column of nothing but nulls has no type to keep.
     rows = rows.drop_columns([field.name for field in rows.schema if pa.types.is_null(field.type)])
     for field in internal_fields(vectors.dim if vectors is not None else 1):

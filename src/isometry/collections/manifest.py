@@ -10,12 +10,15 @@ from isometry.errors import Damaged, InvalidInput, NewerFormat, NotFound
 from isometry.indexes import METRICS
 from isometry.storage import atomic_write_json, read_json
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest"]
+__all__ = ["FORMAT_VERSION", "MANIFEST", "MOST_TERMS", "Manifest"]
 
 MANIFEST = "collection.json"
+MOST_TERMS = (1 << 31) - 1
 KIND = "isometry-collection"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 has sparse vectors; a collection without them is written as version 1, which older versions read."""
 _MAX_BYTES = 1 << 20
+_SINCE_2 = ("sparse_dim", "sparse_encoder", "sparse_spec")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Manifest:
         Folder name of the index in use, below ``indexes``.
     spec : str or None
         The vector index that was asked for; None leaves the choice to the number of vectors.
+    sparse_dim : int or None
+        Terms of the vocabulary of sparse vectors; None for a collection without them.
+    sparse_encoder : dict or None
+        As `encoder`, for sparse vectors.
+    sparse_spec : str or None
+        The index over sparse vectors that was asked for.
     """
 
     uuid: str
@@ -54,14 +63,21 @@ class Manifest:
     passages: bool
     segment: str | None = None
     spec: str | None = None
+    sparse_dim: int | None = None
+    sparse_encoder: dict[str, Any] | None = None
+    sparse_spec: str | None = None
 
     def write(self, folder: Path) -> None:
         """Replace the manifest in `folder` atomically."""
-        atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(self)})
+        content = asdict(self)
+        if self.sparse_dim is None:
+            content = {name: value for name, value in content.items() if name not in _SINCE_2}
+        version = 1 if self.sparse_dim is None else FORMAT_VERSION
+        atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": version, **content})
 
-    def with_segment(self, segment: str | None, spec: str | None) -> Manifest:
-        """Return a copy that points to another segment, built as `spec` asks."""
-        return replace(self, segment=segment, spec=spec)
+    def with_segment(self, segment: str | None, spec: str | None, sparse_spec: str | None) -> Manifest:
+        """Return a copy that points to another segment, built as the specifications ask."""
+        return replace(self, segment=segment, spec=spec, sparse_spec=sparse_spec)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -93,7 +109,7 @@ class Manifest:
                 "upgrade with: pip install -U isometry"
             )
         try:
-            known: dict[str, Any] = {"spec": None, **data}  # collections of isometry 0.1 have none
+            known: dict[str, Any] = {"spec": None, **dict.fromkeys(_SINCE_2), **data}  # those of isometry 0.1 have none
             return _checked(cls(**{field.name: known[field.name] for field in fields(cls)}))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
@@ -107,14 +123,18 @@ def _checked(manifest: Manifest) -> Manifest:
     expect(isinstance(manifest.uuid, str), "uuid")
     expect(isinstance(manifest.created, str), "created")
     expect(manifest.metric in METRICS, "metric")
-    dim = manifest.dim
-    expect(dim is None or (isinstance(dim, int) and not isinstance(dim, bool) and 0 < dim <= 1 << 20), "dim")
-    expect(manifest.encoder is None or isinstance(manifest.encoder, dict), "encoder")
+    for name, most in (("dim", 1 << 20), ("sparse_dim", MOST_TERMS)):
+        dim = getattr(manifest, name)
+        expect(dim is None or (isinstance(dim, int) and not isinstance(dim, bool) and 0 < dim <= most), name)
+    for name in ("encoder", "sparse_encoder"):
+        expect(isinstance(getattr(manifest, name), dict | None), name)
+    expect(manifest.sparse_encoder is None or manifest.sparse_dim is not None, "sparse_dim")
     expect(isinstance(manifest.id_field, str), "id_field")
     names = manifest.text_fields
     expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), "text_fields")
     expect(isinstance(manifest.passages, bool), "passages")
     segment = manifest.segment
     expect(segment is None or (isinstance(segment, str) and segment.isalnum()), "segment")
-    expect(manifest.spec is None or isinstance(manifest.spec, str), "spec")
+    for name in ("spec", "sparse_spec"):
+        expect(isinstance(getattr(manifest, name), str | None), name)
     return replace(manifest, text_fields=tuple(names))

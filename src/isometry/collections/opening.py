@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from isometry.collections.collection import LOCK, Collection
 from isometry.collections.lock import WriterLock
-from isometry.collections.manifest import MANIFEST, Manifest
-from isometry.collections.space import load_dense_encoder, space_record
+from isometry.collections.manifest import MANIFEST, MOST_TERMS, Manifest
+from isometry.collections.space import load_encoders, space_record
 from isometry.errors import AlreadyExists, DimensionMismatch, InvalidInput, check_choice, check_range
 from isometry.indexes import METRICS
 from isometry.storage import fsync_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from isometry.encoders import Encoder
+    from isometry.encoders.base import Kind
 
 __all__ = ["create", "open"]
 
@@ -27,7 +30,9 @@ def create(
     path: str | os.PathLike[str],
     *,
     encoder: Any = None,
+    sparse_encoder: Any = None,
     dim: int | None = None,
+    sparse_dim: int | None = None,
     metric: str = "cosine",
     id_field: str = "id",
     text_fields: Sequence[str] = ("title", "text"),
@@ -43,10 +48,15 @@ def create(
     encoder : str, path or object, optional
         Turns texts into vectors: the name or folder of a sentence-transformers model, a loaded model, or any object
         with `encode_query` and `encode_document`. Without one you bring your own vectors, or search by words alone.
+    sparse_encoder : str, path or object, optional
+        As `encoder`, of sparse vectors: weights of terms, such as SPLADE's. A collection may have both; if it is to
+        have a sparse encoder only, it may be passed as `encoder` as well.
     dim : int, optional
         Dimensions of your own vectors; else learnt from the first batch.
+    sparse_dim : int, optional
+        Size of the vocabulary of your own sparse vectors; without it and without a sparse encoder there are none.
     metric : {"cosine", "dot", "l2"}
-        How vectors are compared.
+        How vectors are compared; sparse ones by their dot product always.
     id_field : str
         Field of the records that identifies them. Records without it get an id from their content.
     text_fields : sequence of str
@@ -84,28 +94,30 @@ def create(
     names = (text_fields,) if isinstance(text_fields, str) else tuple(text_fields)
     if not names or not all(isinstance(name, str) and name for name in (*names, id_field)):
         raise InvalidInput(f"text_fields is {text_fields!r}, id_field is {id_field!r}; expected names of fields")
-    loaded = load_dense_encoder(encoder) if encoder is not None else None
-    if loaded is not None:
-        if dim not in (None, loaded.dim):
-            raise DimensionMismatch(
-                f"dim is {dim} but {loaded.fingerprint} makes {loaded.dim} dimensions; leave dim out"
-            )
-        dim = loaded.dim
+    if sparse_dim is not None:
+        sparse_dim = check_range("sparse_dim", sparse_dim, 1, MOST_TERMS)
+    encoders = load_encoders(encoder, sparse_encoder)
+    dim = _dim_of(encoders, "dense", "dim", dim)
+    sparse_dim = _dim_of(encoders, "sparse", "sparse_dim", sparse_dim)
     manifest = Manifest(
         uuid=str(uuid.uuid4()),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         metric=metric,
         dim=dim,
-        encoder=space_record(encoder, loaded) if loaded else None,
+        encoder=space_record(*encoders["dense"]) if "dense" in encoders else None,
         id_field=id_field,
         text_fields=names,
         passages=bool(passages),
+        sparse_dim=sparse_dim,
+        sparse_encoder=space_record(*encoders["sparse"]) if "sparse" in encoders else None,
     )
     _place(folder, manifest, overwrite)
-    return Collection(folder, encoder=loaded)
+    return Collection(folder, **_loaded(encoders))
 
 
-def open(path: str | os.PathLike[str], *, version: int | None = None, encoder: Any = None) -> Collection:
+def open(
+    path: str | os.PathLike[str], *, version: int | None = None, encoder: Any = None, sparse_encoder: Any = None
+) -> Collection:
     """Open a collection that is there. Any number of processes may read; one may write.
 
     Parameters
@@ -116,6 +128,8 @@ def open(path: str | os.PathLike[str], *, version: int | None = None, encoder: A
     encoder : str, path or object, optional
         For a collection whose encoder was passed as an object, or to use a loaded one again. Its fingerprint must be
         the one that the collection was made with.
+    sparse_encoder : str, path or object, optional
+        The same for sparse vectors.
 
     Returns
     -------
@@ -128,7 +142,25 @@ def open(path: str | os.PathLike[str], *, version: int | None = None, encoder: A
     SpaceMismatch
         The encoder makes vectors of another space.
     """
-    return Collection(Path(path), version=version, encoder=load_dense_encoder(encoder) if encoder is not None else None)
+    return Collection(Path(path), version=version, **_loaded(load_encoders(encoder, sparse_encoder)))
+
+
+def _loaded(encoders: dict[Kind, tuple[Any, Encoder]]) -> dict[str, Encoder | None]:
+    """Return the loaded encoders as parameters of `Collection`."""
+    dense, sparse = (encoders[kind][1] if kind in encoders else None for kind in ("dense", "sparse"))
+    return {"encoder": dense, "sparse_encoder": sparse}
+
+
+def _dim_of(encoders: dict[Kind, tuple[Any, Encoder]], kind: Kind, name: str, given: int | None) -> int | None:
+    """Return how many dimensions vectors of a kind have: those of the encoder, else those that were given."""
+    if kind not in encoders:
+        return given
+    _, loaded = encoders[kind]
+    if given not in (None, loaded.dim):
+        raise DimensionMismatch(
+            f"{name} is {given} but {loaded.fingerprint} makes {loaded.dim} dimensions; leave {name} out"
+        )
+    return loaded.dim
 
 
 def _place(folder: Path, manifest: Manifest, overwrite: bool) -> None:

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isometry.errors import InvalidInput
-from isometry.vectors import as_dense
+from isometry.vectors import as_dense, as_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 __all__ = ["Queries", "as_queries"]
 
 
 @dataclass(frozen=True)
 class Queries:
-    """A batch of queries: texts or vectors, never both.
+    """A batch of queries: texts, vectors or sparse vectors.
 
     Attributes
     ----------
     texts : list of str or None
     vectors : (nq, d) float32 or None
+    sparse : (nq, terms) CSR array or None
     single : bool
         One query was passed on its own, so one answer is expected rather than a list.
     """
@@ -31,13 +33,16 @@ class Queries:
     texts: list[str] | None
     vectors: NDArray[np.float32] | None
     single: bool
+    sparse: csr_array | None = None
 
     def __len__(self) -> int:
-        return len(self.texts) if self.texts is not None else len(self.vectors if self.vectors is not None else ())
+        if self.texts is not None:
+            return len(self.texts)
+        return len(self.vectors) if self.vectors is not None else self.sparse.shape[0] if self.sparse is not None else 0
 
 
 def as_queries(query: Any) -> Queries:
-    """Read a text, a vector, or a list of either.
+    """Read a text, a vector, a sparse vector (a SciPy array of one axis), or several of one of them.
 
     Raises
     ------
@@ -50,6 +55,10 @@ def as_queries(query: Any) -> Queries:
         return Queries(_check_texts(list(query)), None, single=False)
     if isinstance(query, list | tuple) and not query:
         return Queries([], None, single=False)
+    if hasattr(query, "tocsr"):
+        single = query.ndim == 1
+        rows = query.tocoo().reshape((1, query.shape[0])).tocsr() if single else query
+        return Queries(None, None, single, as_sparse(rows, name="query"))
     try:
         array = np.asarray(query)
     except (TypeError, ValueError):

@@ -41,7 +41,7 @@ def read(
     report: ReadReport | None = None,
     id_field: str = "id",
     text_fields: Sequence[str] = ("title", "text"),
-    vector_field: str = "vector",
+    vector_fields: Sequence[str] = ("vector",),
     schema: pa.Schema | None = None,
 ) -> Iterator[pa.Table]:
     """Read records and yield them as tables whose columns have stored types (see `attributes`).
@@ -67,8 +67,9 @@ def read(
         that is null, empty or of another type makes a bad record.
     text_fields : sequence of str
         Columns that are text even if every value of a CSV file looks like a number.
-    vector_field : str, default "vector"
-        A column whose lists of numbers are handed on unchecked (from Python and JSON: lists of float).
+    vector_fields : sequence of str, default ("vector",)
+        Columns whose lists of numbers, or objects of such lists, are handed on unchecked (from Python and JSON: lists
+        of float).
     schema : pa.Schema, optional
         Attributes stored already: values must fit their types, and an error can then name the line.
 
@@ -96,7 +97,7 @@ def read(
         "on_error": on_error,
         "id_field": id_field,
         "text_fields": text_fields,
-        "vector_field": vector_field,
+        "vector_fields": vector_fields,
         "schema": schema,
     }
     report = ReadReport() if report is None else report

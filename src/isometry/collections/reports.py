@@ -59,6 +59,8 @@ class BuildReport(_Report):
     recall_queries : int
     bytes_per_vector : float or None
         Bytes of the vector index on disk; a full vector takes 4 per dimension.
+    sparse_spec, sparse_recall, sparse_recall_interval, sparse_recall_queries, sparse_bytes_per_vector
+        The same of the index over sparse vectors; None where there are none.
     nbytes : int
         Bytes of the index on disk.
     seconds : float
@@ -71,6 +73,11 @@ class BuildReport(_Report):
     recall_interval: tuple[float, float] | None
     recall_queries: int
     bytes_per_vector: float | None
+    sparse_spec: str | None
+    sparse_recall: float | None
+    sparse_recall_interval: tuple[float, float] | None
+    sparse_recall_queries: int
+    sparse_bytes_per_vector: float | None
     nbytes: int
     seconds: float
 
@@ -146,6 +153,10 @@ class Stats(_Report):
         What the index costs against full precision, as in `BuildReport`.
     encoder : str or None
         Fingerprint of the encoder.
+    sparse_spec, sparse_dim, sparse_encoder
+        The same of sparse vectors; None where there are none.
+    sparse_recall, sparse_recall_interval, sparse_recall_queries, sparse_bytes_per_vector
+        What their index costs against a full scan.
     attributes : dict
         Name and type of each attribute.
     fragments : int
@@ -169,6 +180,13 @@ class Stats(_Report):
     recall_queries: int
     bytes_per_vector: float | None
     encoder: str | None
+    sparse_spec: str | None
+    sparse_dim: int | None
+    sparse_recall: float | None
+    sparse_recall_interval: tuple[float, float] | None
+    sparse_recall_queries: int
+    sparse_bytes_per_vector: float | None
+    sparse_encoder: str | None
     attributes: dict[str, str]
     fragments: int
     bytes_documents: int

@@ -92,8 +92,8 @@ class Shaper:
         Name of the id column in the result. A column `_id` is taken for it where `id_field` is absent.
     text_fields : sequence of str
         Columns that hold text whatever their values look like.
-    vector_field : str
-        A column whose lists of numbers are handed on as they are.
+    vector_fields : sequence of str
+        Columns whose numbers are handed on as they are.
     schema : pa.Schema or None
         Columns whose types are fixed already.
     """
@@ -106,14 +106,14 @@ class Shaper:
         on_error: str = "raise",
         id_field: str = "id",
         text_fields: Sequence[str] = (),
-        vector_field: str = "vector",
+        vector_fields: Sequence[str] = ("vector",),
         schema: pa.Schema | None = None,
     ) -> None:
         self.place = place
         self.report = report
         self.skip = on_error == "skip"
         self.id_field = id_field
-        self.vector_field = vector_field
+        self.vector_fields = vector_fields
         known = dict.fromkeys(text_fields, attributes.STRING)
         known.update((column.name, column.type) for column in schema or () if attributes.attribute_type(column.type))
         self.columns = {name: _Column(dtype) for name, dtype in known.items()}
@@ -136,7 +136,7 @@ class Shaper:
             if not problems:
                 for name in self._plain_names(names):
                     values = [row.get(name) for row in rows]
-                    if name == self.vector_field:
+                    if name in self.vector_fields:
                         columns[name] = _vectors(name, values, problems)
                     else:
                         columns[name] = self._column(name, values, numbers, problems)
@@ -154,7 +154,7 @@ class Shaper:
             self._check_table_names(table.column_names)
             columns: dict[str, pa.Array] = {}
             for name in self._plain_names(table.column_names):
-                if name == self.vector_field:
+                if name in self.vector_fields:
                     columns[name] = table[name]
                 else:
                     columns[name] = self._foreign_column(name, table[name], problems)
@@ -313,7 +313,7 @@ class Shaper:
     def _settled(self, columns: dict[str, pa.Array], numbers: list[int], n_rows: int) -> pa.Table:
         """Remember the types of new columns and count the rows."""
         for name, array in columns.items():
-            if name in (self.id_field, self.vector_field):
+            if name == self.id_field or name in self.vector_fields:
                 continue
             column = self.columns.get(name)
             if column is None or column.dtype == attributes.NULL:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from isometry.errors import InvalidInput, SpaceMismatch
 
 if TYPE_CHECKING:
-    from isometry.encoders import Encoder, Fingerprint
+    from collections.abc import Sequence
 
-__all__ = ["Space", "load_dense_encoder", "space_record"]
+    from isometry.encoders import Encoder, Fingerprint
+    from isometry.encoders.base import Kind
+
+__all__ = ["Space", "load_encoders", "space_record"]
 
 
 class Space:
-    """The encoder of a collection, by reference and fingerprint.
+    """The encoder of one kind of a collection's vectors, by reference and fingerprint.
 
     Parameters
     ----------
@@ -26,10 +29,14 @@ class Space:
         What `space_record` made; None for a collection of the user's own vectors.
     encoder : Encoder, optional
         Loaded already; it must be of the same space.
+    kind : {"dense", "sparse"}
     """
 
-    def __init__(self, path: Path, record: dict[str, Any] | None, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, path: Path, record: dict[str, Any] | None, encoder: Encoder | None = None, kind: Kind = "dense"
+    ) -> None:
         self._path = path
+        self.kind = kind
         self._record = record
         self._guard = threading.Lock()
         if encoder is not None:
@@ -56,25 +63,28 @@ class Space:
                 if reference is None:
                     raise InvalidInput(
                         f"{self._path} was made with an encoder object ({self.fingerprint}), which has no name to load "
-                        "it by; pass it: isometry.open(path, encoder=...)"
+                        f"it by; pass it: isometry.open(path, {_parameter(self.kind)}=...)"
                     )
-                loaded = load_dense_encoder(reference)
+                loaded = _load(reference, self.kind)
                 self._check(loaded.fingerprint)
                 self._encoder = loaded
             return self._encoder
 
-    def check_vectors(self, encoded_by: Any) -> None:
+    def check_vectors(self, encoded_by: Sequence[Fingerprint]) -> None:
         """Raise `SpaceMismatch` unless the caller's own vectors are said to come from this space.
 
         Parameters
         ----------
-        encoded_by : Encoder, Fingerprint or None
+        encoded_by : sequence of Fingerprint
+            Empty where the caller did not say.
         """
-        if encoded_by is not None:
-            self._check(getattr(encoded_by, "fingerprint", encoded_by))
+        if self.fingerprint in encoded_by:
+            return
+        if encoded_by:
+            self._check(encoded_by[0])
         elif self._record is not None:
             raise SpaceMismatch(
-                f"the collection's vectors are made by {self.fingerprint}; say that yours are too with "
+                f"the collection's {self.kind} vectors are made by {self.fingerprint}; say that yours are too with "
                 "encoded_by=<that encoder>, or leave vectors out and let the collection encode"
             )
 
@@ -92,14 +102,43 @@ class Space:
             )
 
 
-def load_dense_encoder(encoder: Any) -> Encoder:
-    """Load what the user passed as an encoder; a collection takes one of kind ``"dense"``."""
+def load_encoders(encoder: Any, sparse_encoder: Any) -> dict[Kind, tuple[Any, Encoder]]:
+    """Load what the user passed as encoders: what each kind of vectors is made with, as it was given and loaded.
+
+    A sparse encoder may be passed as the only one.
+
+    Raises
+    ------
+    InvalidInput
+        Two sparse encoders, or one of another kind than a collection takes.
+    """
+    found: dict[Kind, tuple[Any, Encoder]] = {}
+    if encoder is not None:
+        loaded = _load(encoder, "dense", "sparse")
+        found[loaded.kind] = encoder, loaded
+    if sparse_encoder is not None:
+        if "sparse" in found:
+            raise InvalidInput(
+                f"encoder is {found['sparse'][1].fingerprint}, which is sparse, and sparse_encoder is given too; "
+                "a collection takes one encoder of each kind"
+            )
+        found["sparse"] = sparse_encoder, _load(sparse_encoder, "sparse")
+    return found
+
+
+def _load(encoder: Any, *kinds: Kind) -> Encoder:
     from isometry.encoders import load_encoder
 
     loaded = load_encoder(encoder)
-    if loaded.kind != "dense":
-        raise InvalidInput(f"{loaded.fingerprint} is a {loaded.kind} encoder; a collection takes a dense one")
+    if loaded.kind not in kinds:
+        raise InvalidInput(
+            f"{loaded.fingerprint} is a {loaded.kind} encoder; {_parameter(kinds[0])} takes a {' or '.join(kinds)} one"
+        )
     return loaded
+
+
+def _parameter(kind: Kind) -> str:
+    return "encoder" if kind == "dense" else f"{kind}_encoder"
 
 
 def space_record(given: Any, loaded: Encoder) -> dict[str, Any]:

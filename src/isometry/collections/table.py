@@ -14,15 +14,27 @@ import pyarrow as pa
 
 from isometry.errors import Damaged, StorageFull
 from isometry.storage import fsync_path, is_out_of_space
-from isometry.vectors import MultiVectors, from_arrow
+from isometry.vectors import MultiVectors, from_arrow, sparse_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
-__all__ = ["ID", "SEQ", "SPANS", "VECTORS", "DocumentTable", "internal_fields", "is_internal", "vectors_of"]
+__all__ = [
+    "ID",
+    "SEQ",
+    "SPANS",
+    "SPARSE",
+    "VECTORS",
+    "DocumentTable",
+    "internal_fields",
+    "is_internal",
+    "sparse_vectors_of",
+    "vectors_of",
+]
 
 ID = "id"
 SEQ = "_seq"
@@ -31,6 +43,8 @@ SPANS = "_spans"
 """Where each passage starts and ends in the document's text, in characters."""
 VECTORS = "_vectors"
 """One vector per passage."""
+SPARSE = "_sparse"
+"""One sparse vector per document."""
 
 _FOLDERS = ("data", "_deletions", "_transactions", "_versions")
 
@@ -38,10 +52,12 @@ _FOLDERS = ("data", "_deletions", "_transactions", "_versions")
 def internal_fields(dim: int) -> list[pa.Field]:
     """Return the columns that the collection adds to the user's."""
     span = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())])
+    weights = [pa.field("indices", pa.list_(pa.int32())), pa.field("values", pa.list_(pa.float32()))]
     return [
         pa.field(SEQ, pa.int64(), nullable=False),
         pa.field(SPANS, pa.list_(span)),
         pa.field(VECTORS, pa.list_(pa.list_(pa.float32(), dim))),
+        pa.field(SPARSE, pa.struct(weights)),
     ]
 
 
@@ -58,6 +74,14 @@ def vectors_of(rows: pa.Table | pa.RecordBatch) -> MultiVectors:
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     tokens: Any = from_arrow(column.flatten(), name="stored vectors")
     return MultiVectors(tokens, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+
+def sparse_vectors_of(rows: pa.Table | pa.RecordBatch, dim: int) -> csr_array:
+    """Return the stored sparse vectors of `rows`; a document without one (null) has an empty row."""
+    column = rows[SPARSE]
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return sparse_rows(column, dim, "stored sparse vectors")
 
 
 class DocumentTable:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     from isometry.encoders import Encoder, Progress
     from isometry.vectors import MultiVectors
 
-__all__ = ["encode_passages", "join_texts"]
+__all__ = ["encode_passages", "encode_whole", "join_texts"]
 
 
 def join_texts(rows: pa.Table, fields: Sequence[str]) -> list[str]:
@@ -59,11 +60,36 @@ def encode_passages(
     vectors : MultiVectors
         One vector per passage.
     """
-    from isometry.encoders import headed_passages
     from isometry.vectors import MultiVectors
 
+    spans, offsets, bodies = _passages(encoder, rows, fields, split)
+    vectors: Any = encoder.encode_document(bodies, progress=progress)
+    return spans, MultiVectors(vectors, offsets)
+
+
+def encode_whole(
+    encoder: Encoder, rows: pa.Table, fields: Sequence[str], split: bool, progress: Progress | None = None
+) -> csr_array:
+    """Encode every document as one sparse vector.
+
+    Parameters are those of `encode_passages`, with an encoder of kind ``"sparse"``. A term weighs as much as in the
+    passage that says it most; a document without text has no term.
+    """
+    from isometry.encoders.terms import joined
+
+    _, offsets, bodies = _passages(encoder, rows, fields, split)
+    weights: Any = encoder.encode_document(bodies, progress=progress)
+    return joined(weights, offsets)
+
+
+def _passages(
+    encoder: Encoder, rows: pa.Table, fields: Sequence[str], split: bool
+) -> tuple[list[list[tuple[int, int]]], NDArray[np.int64], list[str]]:
+    """Return the spans of each document's passages, where they begin among all passages, and what to encode."""
+    from isometry.encoders import headed_passages
+
     spans: list[list[tuple[int, int]]] = []
-    passages: list[str] = []
+    every: list[str] = []
     for text, heading in zip(join_texts(rows, fields), headings(rows, fields), strict=True):
         cuts, bodies = [(0, len(text))], [text]
         if not text:
@@ -71,7 +97,5 @@ def encode_passages(
         elif split:
             cuts, bodies = headed_passages(encoder, text, heading)
         spans.append(cuts)
-        passages += bodies
-    offsets: NDArray[np.int64] = np.cumsum([0, *map(len, spans)], dtype=np.int64)
-    vectors: Any = encoder.encode_document(passages, progress=progress)
-    return spans, MultiVectors(vectors, offsets)
+        every += bodies
+    return spans, np.cumsum([0, *map(len, spans)], dtype=np.int64), every

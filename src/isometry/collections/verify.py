@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.ingest import shown
 from isometry.collections.segment import Segment
-from isometry.collections.table import ID, SEQ, SPANS, VECTORS, DocumentTable, folder_bytes, vectors_of
-from isometry.errors import IsometryError
+from isometry.collections.table import (
+    ID,
+    SEQ,
+    SPANS,
+    SPARSE,
+    VECTORS,
+    DocumentTable,
+    folder_bytes,
+    sparse_vectors_of,
+    vectors_of,
+)
+from isometry.errors import InvalidInput, IsometryError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +50,7 @@ def check_collection(documents: Path, indexes: Path, manifest: Manifest) -> dict
         if manifest.segment is not None:
             segment = Segment.open(indexes / manifest.segment, verify=True)
             if table is not None:
-                problems += _segment_problems(table, segment)
+                problems += _segment_problems(table, segment, manifest)
     except IsometryError as error:
         problems.append(f"the index can't be used: {error}. Run optimize to build it again")
     checked = folder_bytes(segment.path) if segment is not None else 0
@@ -60,8 +71,11 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
         if repeated:
             problems.append(f"{repeated} documents share their {name} with another")
     has_vectors, has_spans = VECTORS in table.schema.names, SPANS in table.schema.names
+    has_weights = SPARSE in table.schema.names and manifest.sparse_dim is not None
     for batch in table.batches(table.schema.names):
         counts["documents"] += len(batch)
+        if has_weights:
+            problems += _weight_problems(batch, manifest.sparse_dim or 0)
         if not has_vectors:
             continue
         vectors = vectors_of(batch)
@@ -77,7 +91,17 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     return problems
 
 
-def _segment_problems(table: DocumentTable, segment: Segment) -> list[str]:
+def _weight_problems(batch: pa.RecordBatch, dim: int) -> list[str]:
+    where = f"documents from {shown(batch[ID][:1].to_pylist())} on"
+    try:
+        weights = sparse_vectors_of(batch, dim)
+    except InvalidInput as error:
+        return [f"{where}: {error}"]
+    negative = int((weights.data < 0).sum())
+    return [f"{where} have {negative} negative weights of terms"] if negative else []
+
+
+def _segment_problems(table: DocumentTable, segment: Segment, manifest: Manifest) -> list[str]:
     """Compare the index with the documents it says it holds; those deleted since then are not looked at."""
     problems: list[str] = []
     for name, values in (("seq", segment.seq), ("starts", segment.starts)):
@@ -96,6 +120,10 @@ def _segment_problems(table: DocumentTable, segment: Segment) -> list[str]:
         problems.append(f"the index has other ids than the documents {shown(unlike)}; run optimize to build it again")
     if segment.version == table.version and inside.sum() != len(segment):
         problems.append(f"the index holds {len(segment)} documents of which {inside.sum()} are there")
+    if segment.sparse is not None:  # opening it compares its size with that of the segment
+        seen = segment.sparse.dim
+        if manifest.sparse_dim not in (None, seen):
+            problems.append(f"the sparse index has {seen} terms, the collection {manifest.sparse_dim}; run optimize")
     if VECTORS in table.schema.names:
         lengths = np.concatenate(
             [np.zeros(0, np.int64), *(vectors_of(batch).lengths for batch in table.batches([VECTORS]))]

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from isometry import ranked
-from isometry.collections.segment import joined_ids
-from isometry.collections.table import ID, SEQ, SPANS, VECTORS, vectors_of
+from isometry.collections.segment import joined_ids, sparse_index
+from isometry.collections.table import ID, SEQ, SPANS, SPARSE, VECTORS, sparse_vectors_of, vectors_of
 from isometry.collections.texts import join_texts
 from isometry.collections.where import Where, check_where, filter_errors
-from isometry.indexes import BM25, Flat
+from isometry.errors import Damaged
+from isometry.indexes import BM25, Flat, Seismic
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     from isometry.collections.segment import Segment
     from isometry.collections.table import DocumentTable
@@ -40,7 +42,7 @@ class Found(NamedTuple):
     documents: NDArray[np.int64]
     scores: NDArray[np.float32]
     vectors: NDArray[np.int64]
-    """The vector of the document that scored best; -1 for lexical search."""
+    """The vector of the document that scored best; -1 where one document has one entry."""
 
 
 class View:
@@ -53,6 +55,8 @@ class View:
     segment : Segment or None
     metric : str
     text_fields : sequence of str
+    sparse_dim : int or None
+        Terms of sparse vectors; None where there are none.
     previous : View, optional
         An older view on the same segment, whose tail is reused.
     """
@@ -63,19 +67,24 @@ class View:
         segment: Segment | None,
         metric: str,
         text_fields: Sequence[str],
+        sparse_dim: int | None = None,
         previous: View | None = None,
     ) -> None:
         self.table = table
         self.segment = segment
         self.metric = metric
         self.text_fields = [name for name in text_fields if name in table.columns]
+        self.sparse_dim = sparse_dim
         self._lock = threading.Lock()
         self._filters: OrderedDict[Hashable, Where] = OrderedDict()
         self._masks: OrderedDict[Hashable, NDArray[np.bool_]] = OrderedDict()
         self._lexical: BM25 | None = None
         self._previous_lexical: BM25 | None = None
+        self._sparse: Seismic | None = None
+        self._previous_sparse: Seismic | None = None
         if previous is not None:
             self._previous_lexical = previous._lexical if previous._lexical is not None else previous._previous_lexical
+            self._previous_sparse = previous._sparse if previous._sparse is not None else previous._previous_sparse
         self._tail_ids: list[str] = list(previous._tail_ids) if previous is not None else []
         self._tail_vectors: NDArray[np.float32] | None = previous._tail_vectors if previous is not None else None
         self._tail: Flat | None = previous._tail if previous is not None else None
@@ -205,6 +214,31 @@ class View:
         documents, scores = index.search(queries, k=k, allowed=allowed)
         return Found(documents, scores, np.full_like(documents, -1))
 
+    def search_sparse(
+        self,
+        queries: csr_array,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        effort: int | None = None,
+        threads: int | None = None,
+    ) -> Found:
+        """Find the documents with the highest product of weights; only those that share a term with the query."""
+        index = self._sparse_index()
+        k = min(k, len(self._seq))
+        if index is None or k == 0:
+            return _nothing(queries.shape[0], k)
+        documents, scores = index.search(queries, k=k, effort=effort, allowed=allowed, threads=threads)
+        return Found(documents, scores, np.full_like(documents, -1))
+
+    def weights(self, documents: NDArray[np.int64]) -> csr_array:
+        """Return the stored sparse vectors of documents."""
+        return sparse_vectors_of(self.rows(documents, [SPARSE]), self.sparse_dim or 0)
+
+    def explain_words(self, query: str, documents: NDArray[np.int64]) -> list[list[tuple[str, int, float]]]:
+        """Return the words that each document shares with the query, as `BM25.explain` does."""
+        index = self._lexical_index()
+        return index.explain(query, documents) if index is not None else [[] for _ in documents]
+
     def _read_changes(self) -> None:
         """Find what is new, replaced or gone since the documents known so far, by sequence number."""
         now = self.table.scan([SEQ])[SEQ].to_numpy() if self.table.version else np.zeros(0, np.int64)
@@ -307,6 +341,40 @@ class View:
             return base
         extended = copy.copy(base)
         extended.add(texts)
+        return extended
+
+    def _sparse_index(self) -> Seismic | None:
+        with self._lock:
+            if self._sparse is None:
+                self._sparse = self._make_sparse_index()
+            return self._sparse
+
+    def _make_sparse_index(self) -> Seismic | None:
+        """Return the index of the segment with the rows that came later, which it scans."""
+        from scipy.sparse import csr_array
+
+        if self.sparse_dim is None or SPARSE not in self.table.schema.names or not len(self._seq):
+            return None
+        base = self._previous_sparse
+        if base is None and self.segment:
+            base = self.segment.sparse
+        if base is not None and base.dim != self.sparse_dim:
+            raise Damaged(
+                f"the sparse index has {base.dim} terms, the collection {self.sparse_dim}; run optimize to build it "
+                "again"
+            )
+        if base is None:
+            base = sparse_index(None).build(csr_array((0, self.sparse_dim), dtype=np.float32))
+        documents = np.arange(base.n_rows, len(self._seq))
+        if not len(documents):
+            return base
+        living = self._row_offset[documents] >= 0
+        stored = self.weights(documents[living])
+        lengths = np.zeros(len(documents), np.int64)
+        lengths[living] = np.diff(stored.indptr)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        extended = copy.copy(base)
+        extended.add(csr_array((stored.data, stored.indices, starts), shape=(len(documents), self.sparse_dim)))
         return extended
 
 

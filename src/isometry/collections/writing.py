@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isometry.collections.ingest import check_distinct, shape_rows, shown, user_vectors, with_ids
+from isometry.collections.ingest import (
+    SPARSE_FIELD,
+    VECTOR_FIELD,
+    Encoders,
+    Given,
+    check_distinct,
+    shape_rows,
+    shown,
+    user_vectors,
+    with_ids,
+)
 from isometry.collections.records import ReadReport, read
 from isometry.collections.table import ID
 from isometry.errors import DuplicateIds, InvalidInput, check_choice, check_range
@@ -43,7 +53,8 @@ class Writing:
     """
 
     manifest: Manifest
-    space: Space
+    dense: Space
+    sparse: Space
     batch_rows: int
     on_error: str
     on_duplicate: str
@@ -58,7 +69,7 @@ class Writing:
         check_choice("on_error", self.on_error, ("raise", "skip"))
         check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
 
-    def run(self, table: DocumentTable, source: Any, vectors: Any, progress: Progress | None) -> None:
+    def run(self, table: DocumentTable, source: Any, vectors: Given, progress: Progress | None) -> None:
         """Read `source` and commit it to `table`, one batch at a time.
 
         Parameters
@@ -66,36 +77,39 @@ class Writing:
         table : DocumentTable
             The newest version; the caller holds the writer lock.
         source : any source that `records.read` takes
-        vectors : (n, d) array, MultiVectors or None
+        vectors : Given
             The caller's own, one entry per record.
         progress : callable, optional
             Called as ``progress(done, total, "documents")`` after each batch.
         """
-        if vectors is not None:
-            self._check_count(source, vectors)
+        counts = vectors.counts()
+        for name, count in counts.items():
+            self._check_count(source, name, count)
         known = table.scan([ID])[ID].combine_chunks() if table.version else pa.array([], pa.string())
         done = 0
         for records in self._batches(table, source):
-            given = None
-            if vectors is not None:
-                given = vectors[done : done + len(records)]
+            given = vectors.rows(slice(done, done + len(records)))
             done += len(records)
             records = with_ids(records, self.manifest.id_field)
-            records, own = user_vectors(records, given, table.dim or self.manifest.dim)
+            records, own = user_vectors(records, given, table.dim or self.manifest.dim, self.manifest.sparse_dim)
             check_distinct(records[ID])
             if self.on_duplicate != "replace":
                 records, own = self._without_stored(records, own, known)
             if len(records):
-                encoder = self.space.encoder if own is None else None
-                rows = shape_rows(records, table, self.manifest, encoder, own, f"batch {self.batches + 1}")
+                encoders = Encoders(
+                    self.dense.encoder if own.dense is None else None,
+                    self.sparse.encoder if own.sparse is None else None,
+                )
+                rows = shape_rows(records, table, self.manifest, encoders, own, f"batch {self.batches + 1}")
                 table = self._commit(table, rows)
                 known = pa.concat_arrays([known, *rows[ID].chunks])
             if progress is not None:
                 progress(done, self.reading.total, "documents")
-        if vectors is not None and done != len(vectors):
-            raise InvalidInput(
-                f"{len(vectors)} vectors came with {done} records; the records are stored: check that each has its own"
-            )
+        for name, count in counts.items():
+            if done != count:
+                raise InvalidInput(
+                    f"{count} {name} came with {done} records; the records are stored: check that each has its own"
+                )
 
     def _batches(self, table: DocumentTable, source: Any) -> Iterator[pa.Table]:
         attributes = [table.schema.field(name) for name in table.columns]
@@ -106,6 +120,7 @@ class Writing:
             report=self.reading,
             id_field=self.manifest.id_field,
             text_fields=self.manifest.text_fields,
+            vector_fields=(VECTOR_FIELD,) if self.manifest.sparse_dim is None else (VECTOR_FIELD, SPARSE_FIELD),
             schema=pa.schema(attributes) if attributes else None,
         )
 
@@ -120,7 +135,7 @@ class Writing:
         self.added += len(rows) - replaced
         return table
 
-    def _without_stored(self, records: pa.Table, vectors: Any, known: pa.Array) -> tuple[pa.Table, Any]:
+    def _without_stored(self, records: pa.Table, vectors: Given, known: pa.Array) -> tuple[pa.Table, Given]:
         """Refuse, or leave out, records whose id is stored: O(number of stored ids)."""
         ids = records[ID].combine_chunks()
         stored = known.filter(pc.is_in(known, value_set=ids))
@@ -133,14 +148,16 @@ class Writing:
             )
         new = np.flatnonzero(~pc.is_in(ids, value_set=stored).to_numpy(zero_copy_only=False))
         self.skipped += len(records) - len(new)
-        return records.take(new), None if vectors is None else vectors[new]
+        return records.take(new), vectors.rows(new)
 
-    def _check_count(self, source: Any, vectors: Any) -> None:
+    def _check_count(self, source: Any, name: str, count: int) -> None:
         """Compare the numbers of records and vectors before anything is stored, where the source tells its size."""
         if self.on_error == "skip":
-            raise InvalidInput("on_error='skip' would shift records against vectors=; put them in a column 'vector'")
+            raise InvalidInput(
+                f"on_error='skip' would shift records against {name}=; put them in a column {name.removesuffix('s')!r}"
+            )
         if isinstance(source, str | os.PathLike) or not (isinstance(source, dict) or hasattr(source, "__len__")):
             return
         n = 1 if isinstance(source, dict) else len(source)
-        if n != len(vectors):
-            raise InvalidInput(f"{len(vectors)} vectors came with {n} records; expected as many")
+        if n != count:
+            raise InvalidInput(f"{count} {name} came with {n} records; expected as many")

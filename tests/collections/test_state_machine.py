@@ -6,12 +6,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from scipy.sparse import csr_array
 
 import isometry as iso
-from isometry.errors import DuplicateIds
+from isometry.errors import DuplicateIds, InvalidInput
 
 DIM = 3
 IDS = st.sampled_from([f"doc-{i}" for i in range(12)] + ["ü 'quoted\" 🦉", "0"])
@@ -25,13 +27,16 @@ BATCH = st.dictionaries(IDS, st.tuples(DOCUMENT, VECTOR), min_size=1, max_size=5
 
 
 class CollectionMachine(RuleBasedStateMachine):
-    """Every rule is done to the collection and to a dict of (document, vector)."""
+    """Every rule is done to the collection and to a dict of (document, vector).
 
-    @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]))
-    def make(self, metric: str) -> None:
+    Where the collection has sparse vectors, that of a document is what is positive in its vector.
+    """
+
+    @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]), sparse=st.booleans())
+    def make(self, metric: str, sparse: bool) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "c.iso"
-        self.collection = iso.create(self.path, dim=DIM, metric=metric)
+        self.collection = iso.create(self.path, dim=DIM, metric=metric, sparse_dim=DIM if sparse else None)
         self.model: dict[str, tuple[dict, list[int]]] = {}
 
     def teardown(self) -> None:
@@ -43,7 +48,7 @@ class CollectionMachine(RuleBasedStateMachine):
     def add(self, batch) -> None:
         taken = set(batch) & set(self.model)
         try:
-            report = self.collection.add(records(batch))
+            report = self.collection.add(self.records(batch))
         except DuplicateIds as error:
             if not taken:
                 raise AssertionError("a batch of new ids was refused") from error
@@ -54,13 +59,13 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @rule(batch=BATCH)
     def add_what_is_new(self, batch) -> None:
-        report = self.collection.add(records(batch), on_duplicate="skip")
+        report = self.collection.add(self.records(batch), on_duplicate="skip")
         assert report.skipped == len(set(batch) & set(self.model))
         self.model = {**batch, **self.model}
 
     @rule(batch=BATCH)
     def upsert(self, batch) -> None:
-        report = self.collection.upsert(records(batch))
+        report = self.collection.upsert(self.records(batch))
         assert report.replaced == len(set(batch) & set(self.model))
         assert report.added + report.replaced == len(batch)
         self.model.update(batch)
@@ -84,6 +89,7 @@ class CollectionMachine(RuleBasedStateMachine):
         report = self.collection.build()
         assert report.documents == len(self.model)
         assert report.recall in (None, 1.0)
+        assert report.sparse_recall in (None, 1.0)
 
     @rule()
     def optimize(self) -> None:
@@ -113,6 +119,27 @@ class CollectionMachine(RuleBasedStateMachine):
         for hit in hits:
             assert hit.row["text"] == self.model[hit.id][0]["text"]
 
+    @rule(query=VECTOR, k=st.integers(1, 20), year=st.one_of(st.none(), st.integers(0, 3)))
+    def search_by_terms(self, query, k, year) -> None:
+        asked = csr_array(np.maximum([query], 0).astype(np.float32))
+        if self.collection.sparse_dim is None:
+            with pytest.raises(InvalidInput, match="no sparse vectors"):
+                self.collection.search(asked)
+            return
+        if year is not None and "year" not in self.collection.schema.names:
+            return
+        where = None if year is None else f"year = {year}"
+        (hits,) = self.collection.search(asked, k=k, where=where, effort=1000)
+        scores = {
+            name: float(np.maximum(query, 0) @ np.maximum(vector, 0))
+            for name, (document, vector) in self.model.items()
+            if year is None or document["year"] == year
+        }
+        best = sorted((score for score in scores.values() if score > 0), reverse=True)[:k]
+        assert hits.scores.tolist() == best
+        assert [scores[name] for name in hits.ids] == best
+        assert [sum(term.product for term in terms) for terms in hits.terms] == best
+
     @rule(word=st.sampled_from(["moon", "owl", "harbour"]))
     def search_by_word(self, word) -> None:
         hits = self.collection.search(word, k=50, mode="lexical")
@@ -134,9 +161,12 @@ class CollectionMachine(RuleBasedStateMachine):
     def verify(self) -> None:
         assert self.collection.verify().problems == []
 
-
-def records(batch: dict) -> list[dict]:
-    return [{"id": name, **document, "vector": vector} for name, (document, vector) in batch.items()]
+    def records(self, batch: dict) -> list[dict]:
+        rows = [{"id": name, **document, "vector": vector} for name, (document, vector) in batch.items()]
+        for row in rows if self.collection.sparse_dim is not None else ():
+            columns = np.flatnonzero(np.array(row["vector"]) > 0).tolist()
+            row["sparse_vector"] = {"indices": columns, "values": [row["vector"][column] for column in columns]}
+        return rows
 
 
 def score(metric: str, q: list[int], x: list[int]) -> float:

@@ -14,6 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from scipy.sparse import csr_array
+
 import isometry as iso
 from tests.crash import writer
 
@@ -32,7 +35,7 @@ def run(kills: int, seed: int = 0) -> dict[str, int]:
     counts = {"kills": 0, "acknowledged": 0, "cut_off": 0, "cut_off_stored": 0}
     with tempfile.TemporaryDirectory() as folder:
         path, journal = Path(folder) / "c.iso", Path(folder) / "journal"
-        iso.create(path, dim=3, metric="dot").close()
+        iso.create(path, dim=3, metric="dot", sparse_dim=writer.IDS).close()
         stored: dict[str, str] = {}
         for kill in range(kills):
             journal.unlink(missing_ok=True)
@@ -105,7 +108,10 @@ def _check(path: Path, allowed: list[dict[str, str]], label: str) -> dict[str, s
         hits = collection.search([0.0, 1.0, 0.0], k=writer.IDS)
         assert sorted(hits.ids) == sorted(found), f"{label}: search finds {hits.ids}"
         assert len(collection.search("written", k=writer.IDS, mode="lexical")) == len(found), label
-        collection.upsert([{"id": "after", "text": "the next write works", "stamp": label, "vector": [0.0, 0.0, 0.0]}])
+        (hits,) = collection.search(csr_array(np.ones((1, writer.IDS), np.float32)), k=writer.IDS, effort=1000)
+        assert sorted(hits.ids) == sorted(found), f"{label}: search for terms finds {hits.ids}"
+        after = {"id": "after", "text": "the next write works", "stamp": label, "vector": [0.0, 0.0, 0.0]}
+        collection.upsert([{**after, "sparse_vector": {"indices": [0], "values": [1.0]}}])
         assert collection.get(["after"])["stamp"].to_pylist() == [label]
         assert collection.delete(["after"]) == 1
     return found

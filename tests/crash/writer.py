@@ -65,6 +65,7 @@ def documents(step: dict) -> list[dict]:
             "text": f"written in {step['stamp']}",
             "stamp": step["stamp"],
             "vector": [1.0, float(n), 0.5],
+            "sparse_vector": {"indices": [n], "values": [1.0]},
         }
         for n in step["ids"]
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.sparse import csr_array
 
 from isometry.encoders import DEFAULT_SPARSE_ENCODER, load_encoder
-from isometry.encoders.terms import damped, heaviest
+from isometry.encoders.terms import damped, heaviest, joined
 from isometry.errors import InvalidInput
 
 from .objects import DIM, DenseObject, SparseObject
@@ -47,6 +49,17 @@ def test_the_heaviest_stay(scores, data):
     wanted = [kept(row, limit) for row, limit in zip(scores, limits, strict=True)]
     np.testing.assert_array_equal(best.toarray(), np.array(wanted, np.float32).reshape(scores.shape))
     np.testing.assert_array_equal(heaviest(x, 2).toarray(), heaviest(x, np.full(len(scores), 2)).toarray())
+
+
+@given(TABLES, st.data())
+def test_groups_are_joined_by_the_maximum(scores, data):
+    x = np.maximum(scores, 0)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=5)))
+    starts = np.array([0, *cuts, len(x)])
+    got = joined(csr_array(x), starts)
+    assert got.has_canonical_format
+    wanted = [x[a:b].max(axis=0, initial=0) for a, b in pairwise(starts)]
+    np.testing.assert_array_equal(got.toarray(), wanted)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``."""
+"""Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``.
+
+Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,36 @@ DOCUMENTS = [
         "day": datetime.date(2020, 1, 2),
         "tags": ["sea", "moon"],
         "vector": [1.0, 0.0, 0.0],
+        "sparse_vector": {"indices": [2, 7], "values": [1.5, 0.5]},
     },
-    {"id": "owls 🦉", "text": "Owls hunt at night.", "year": None, "tags": [], "vector": [0.0, 1.0, 0.0]},
-    {"id": "gone", "text": "This one is deleted.", "vector": [9.0, 9.0, 9.0]},
+    {
+        "id": "owls 🦉",
+        "text": "Owls hunt at night.",
+        "year": None,
+        "tags": [],
+        "vector": [0.0, 1.0, 0.0],
+        "sparse_vector": {"indices": [], "values": []},
+    },
+    {
+        "id": "gone",
+        "text": "This one is deleted.",
+        "vector": [9.0, 9.0, 9.0],
+        "sparse_vector": {"indices": [7], "values": [9.0]},
+    },
 ]
-LATER = [{"id": "bread", "text": "Flour and water.", "year": 2020, "vector": [0.0, 0.0, 1.0]}]
+LATER = [
+    {
+        "id": "bread",
+        "text": "Flour and water.",
+        "year": 2020,
+        "vector": [0.0, 0.0, 1.0],
+        "sparse_vector": {"indices": [7], "values": [2.0]},
+    }
+]
 
 
 def main(path: str) -> None:
-    with iso.create(path, dim=3, metric="dot") as collection:
+    with iso.create(path, dim=3, metric="dot", sparse_dim=9) as collection:
         collection.add(DOCUMENTS)
         collection.delete(["gone"])
         collection.optimize()

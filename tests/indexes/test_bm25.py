@@ -255,3 +255,19 @@ def test_a_copy_takes_texts_that_the_original_does_not():
     twin.remove([7])
     assert index.search(["zebra yak"], 2)[0].tolist() == [[7, -1]]
     assert twin.search(["zebra yak"], 2)[0].tolist() == [[8, -1]]
+
+
+@pytest.mark.parametrize("method", ["lucene", "robertson", "atire"])
+def test_explanations_add_up_to_scores(method):
+    index = BM25(method=method).build(["a cat sat on a cat", "dogs bark", "the cats sleep", "", "a", "b", "c"])
+    index.add(["cats and zebras", "zebra"])
+    query = "cat cat zebra sleeping unknown"
+    ids, scores = index.search([query], k=9)
+    hits = ids[0][ids[0] >= 0]
+    for said, score in zip(index.explain(query, hits), scores[0], strict=False):
+        assert sum(count * weight for _, count, weight in said) == pytest.approx(float(score), rel=1e-5)
+        assert {word for word, _, _ in said} <= {"cat", "zebra", "sleep"}
+    assert [(word, count) for word, count, _ in index.explain(query, 0)[0]] == [("cat", 2)]
+    assert index.explain(query, [1, 3]) == [[], []]
+    with pytest.raises(InvalidInput, match="id 9 does not exist"):
+        index.explain(query, [9])

@@ -15,10 +15,11 @@ from isometry.cli.output import note, print_json, print_pairs, print_table, read
 from isometry.errors import InvalidInput, did_you_mean
 
 if TYPE_CHECKING:
-    from isometry.collections import Collection, Hits
+    from isometry.collections import Collection, Hits, TermMatch
 
 _LINES_AT_ONCE = 64
 _SNIPPET = 160
+_TERMS = 8
 
 
 def search(
@@ -34,12 +35,16 @@ def search(
     show: Annotated[
         str | None, typer.Option("--show", metavar="FIELDS", help="Fields to show beside the text: year,venue.")
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show which terms query and hit share: weight in both, and what that adds."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the best documents for a query, among those that match a filter.
 
-    In a pipe the hits come as tab-separated lines: query, rank, score, id, text, then the fields of --show. With --json
-    each query gives one line of JSON.
+    In a pipe the hits come as tab-separated lines: query, rank, score, id, text, then the fields of --show, then with
+    --explain the terms. With --json each query gives one line of JSON.
     """
     import isometry as iso
 
@@ -55,9 +60,9 @@ def search(
             found = opened.search(texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads)
             for text, hits in zip(texts, found, strict=True):
                 if as_json:
-                    print_json({"query": text, **hits.to_dict()}, indent=None)
+                    print_json({"query": text, **hits.to_dict(explain=explain)}, indent=None)
                 else:
-                    _print_hits(text, hits, opened, fields)
+                    _print_hits(text, hits, opened, fields, explain)
 
 
 def _batches(queries: Iterable[str]) -> Iterator[list[str]]:
@@ -71,18 +76,27 @@ def _batches(queries: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str]) -> None:
+def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str], explain: bool) -> None:
     rows = [
         [str(rank), f"{hit.score:.4f}", hit.id, _text(hit, collection), *(readable(hit.row[name]) for name in fields)]
         for rank, hit in enumerate(hits, start=1)
     ]
     layout = {"": "right", "score": "right", "id": "left", "text": "wrap"} | dict.fromkeys(fields, "left")
+    if explain:
+        layout["terms"] = "wrap"
+        rows = [[*row, _matches(terms)] for row, terms in zip(rows, hits.terms, strict=True)]
     if not sys.stdout.isatty():
         print_table({"query": "left", **layout}, ([query, *row] for row in rows))
     elif rows:
         print_table(layout, rows, title=f"{query}  ({hits.mode})")
     else:
         note(f"No hit for {query!r} ({hits.mode}).")
+
+
+def _matches(terms: list[TermMatch]) -> str:
+    """Return the shared terms, those that add most first: ``sea 1.46 x 2.15 = 3.14 (sparse)``."""
+    shown = [f"{t.term} {t.query:.3g} x {t.document:.3g} = {t.product:.3g} ({t.mode})" for t in terms[:_TERMS]]
+    return ", ".join(shown) + (", …" if len(terms) > _TERMS else "")
 
 
 def _text(hit: Any, collection: Collection) -> str:

@@ -27,6 +27,12 @@ Spec = Annotated[
 ]
 
 
+SparseSpec = Annotated[
+    str | None,
+    typer.Option("--build-sparse", metavar="SPEC", help="Index to build over sparse vectors, as in Seismic(4000,0.2)."),
+]
+
+
 def index(
     sources: Sources,
     to: Annotated[str, typer.Option("--to", metavar="COLLECTION", help="Folder to create, as in papers.iso.")],
@@ -36,6 +42,12 @@ def index(
             "--encoder",
             metavar="NAME",
             help="Model of sentence-transformers, name or path; none: search by words. Default: all-MiniLM-L6-v2.",
+        ),
+    ] = None,
+    sparse_encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--sparse-encoder", metavar="NAME", help="Model of weighted terms (SPLADE) beside it, as in splade-tiny."
         ),
     ] = None,
     metric: Annotated[
@@ -53,6 +65,7 @@ def index(
     build: Annotated[
         str | None, typer.Option("--build", metavar="SPEC", help="Index to build. Default: the one that fits the size.")
     ] = None,
+    build_sparse: SparseSpec = None,
     no_build: Annotated[
         bool, typer.Option("--no-build", help="Build no index: searches read all documents until there is one.")
     ] = False,
@@ -82,6 +95,7 @@ def index(
             collection = iso.create(
                 to,
                 encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
+                sparse_encoder=sparse_encoder,
                 metric=metric,
                 id_field=id_field,
                 text_fields=tuple(split_names(text)),
@@ -102,7 +116,7 @@ def index(
                     on_duplicate="skip" if goes_on else "error",
                     batch_rows=batch_rows,
                 )
-                built = None if no_build else collection.build(build, progress=report)
+                built = None if no_build else collection.build(build, sparse_spec=build_sparse, progress=report)
         except Exception:
             if not goes_on and not len(collection):  # nothing was stored: leave no empty collection in the way
                 collection.close()
@@ -221,12 +235,14 @@ def delete(
         typer.echo(f"{deleted:,} deleted. {collection} holds {left:,} documents.")
 
 
-def build(collection: CollectionPath, spec: Spec = None, as_json: AsJson = False) -> None:
+def build(
+    collection: CollectionPath, spec: Spec = None, sparse_spec: SparseSpec = None, as_json: AsJson = False
+) -> None:
     """Build an index over all documents and print the recall it reaches."""
     import isometry as iso
 
     with iso.open(collection) as opened, progress() as report, explained_interrupt(_index_unchanged):
-        built = opened.build(spec, progress=report)
+        built = opened.build(spec, sparse_spec=sparse_spec, progress=report)
     print_json(built.to_dict()) if as_json else typer.echo(_described(built))
 
 
@@ -235,16 +251,20 @@ def _index_unchanged() -> str:
 
 
 def _described(built: BuildReport) -> str:
-    """Return one sentence about an index: what it is, its recall, its size."""
-    recall = "no vectors to measure recall on"
-    if built.recall is not None and built.recall_interval is not None:
-        low, high = built.recall_interval
-        recall = (
-            f"recall@10 {built.recall:.4f} [{low:.4f}, {high:.4f}] against exact search over "
-            f"{built.recall_queries:,} queries, {built.bytes_per_vector:,.0f} bytes per vector"
-        )
+    """Return one sentence about the indexes: what they are, their recall, their size."""
+    cost = built.to_dict()
+    kinds = [kind for kind in ("", "sparse_") if cost[f"{kind}recall"] is not None]
+    said = [_measured(cost, kind) for kind in kinds] or [f"{built.spec}: no vectors to measure recall on"]
     size = readable_bytes(built.nbytes)
-    return f"{built.spec}: {recall}; {built.documents:,} documents, {size}, built in {built.seconds:.1f} s."
+    return f"{'; '.join(said)}; {built.documents:,} documents, {size}, built in {built.seconds:.1f} s."
+
+
+def _measured(cost: dict[str, Any], kind: str) -> str:
+    low, high = cost[f"{kind}recall_interval"]
+    return (
+        f"{cost[f'{kind}spec']}: recall@10 {cost[f'{kind}recall']:.4f} [{low:.4f}, {high:.4f}] against exact search "
+        f"over {cost[f'{kind}recall_queries']:,} queries, {cost[f'{kind}bytes_per_vector']:,.0f} bytes per vector"
+    )
 
 
 def optimize(collection: CollectionPath, as_json: AsJson = False) -> None:

@@ -1,6 +1,7 @@
 """Collections: documents, attributes and vectors in one durable, searchable folder."""
 
 from isometry.collections.collection import Collection
+from isometry.collections.explaining import TermMatch
 from isometry.collections.hits import Hit, Hits
 from isometry.collections.opening import create, open
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
@@ -13,6 +14,7 @@ __all__ = [
     "Hits",
     "OptimizeReport",
     "Stats",
+    "TermMatch",
     "VerifyReport",
     "create",
     "open",

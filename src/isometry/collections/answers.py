@@ -92,7 +92,8 @@ def answer(
             found.append(view.search_lexical(queries.texts or [], depth, allowed))
         elif name == "sparse":
             weights = _weights(queries, spaces.sparse, view.sparse_dim)
-            found.append(view.search_sparse(weights, depth, allowed, effort, threads))
+            own = None if "dense" in lists else effort
+            found.append(view.search_sparse(weights, depth, allowed, own, threads))
         else:
             vectors = _vectors(queries, spaces.dense, view.table.dim)
             found.append(view.search_dense(vectors, depth, allowed, effort, threads))

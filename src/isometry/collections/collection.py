@@ -224,7 +224,8 @@ class Collection:
             Only documents that match: SQL text such as ``"year >= 2019 and venue = 'ACL'"``, or an expression, which
             is safe with values that come from users.
         effort : int, optional
-            Work harder for better recall; what it means depends on the index.
+            Work harder for better recall; what it means depends on the index. In hybrid search it is told to the index
+            of dense vectors, if there is one.
         threads : int, optional
             Threads for vector search; default all.
 
@@ -369,8 +370,8 @@ class Collection:
             Vector index to build, such as ``"Flat"`` or ``"LVQ8,Vamana64"``, now and whenever `optimize` builds again.
             Default: what was asked for before, else `isometry.indexes.default_spec` of what there is.
         sparse_spec : str, optional
-            Index over sparse vectors to build, where there are any, such as ``"Seismic"`` or ``"Seismic(4000,0.2)"``,
-            now and later. Default: what was asked for before, else ``"Seismic"``.
+            Index over sparse vectors to build, where there are any, such as ``"Inverted"`` or ``"Seismic(4000,0.2)"``,
+            now and later. Default: what was asked for before, else ``"Inverted"``, which is exact.
         progress : callable, optional
 
         Returns

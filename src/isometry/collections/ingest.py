@@ -14,6 +14,7 @@ from isometry.collections.attributes import coerce, merge_schema
 from isometry.collections.table import ID, SEQ, SPANS, SPARSE, VECTORS, internal_fields, is_internal
 from isometry.collections.texts import encode_passages, encode_whole
 from isometry.errors import DuplicateIds, InvalidInput
+from isometry.indexes.sparse import check_weights
 from isometry.vectors import MultiVectors, as_dense, as_sparse, from_arrow, take, to_arrow
 
 if TYPE_CHECKING:
@@ -151,18 +152,14 @@ def as_weights(x: Any, dim: int | None, name: str) -> csr_array:
     Raises
     ------
     InvalidInput, DimensionMismatch
-        As `isometry.vectors.as_sparse`; also for a negative weight, and where the collection has no sparse vectors.
+        What no sparse index takes, and where the collection has no sparse vectors.
     """
     if dim is None:
         raise InvalidInput(
             f"{name} are given, but the collection has no sparse vectors; create it with sparse_dim= (the size of the "
             "vocabulary) or sparse_encoder="
         )
-    weights = as_sparse(x, dim=dim, name=name)
-    if weights.nnz and weights.data.min() < 0:
-        row = int(np.searchsorted(weights.indptr, int(weights.data.argmin()), side="right")) - 1
-        raise InvalidInput(f"{name} row {row} has the weight {weights.data.min():.4g}; expected weights of 0 or more")
-    return weights
+    return check_weights(as_sparse(x, dim=dim, name=name), name)
 
 
 def shape_rows(

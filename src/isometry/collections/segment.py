@@ -32,8 +32,9 @@ from isometry.collections.table import (
 from isometry.collections.texts import join_texts
 from isometry.errors import Damaged, SpecError
 from isometry.estimates import Estimate, recall_against_exact
-from isometry.indexes import BM25, Seismic, default_spec, index_from_spec, load_index
+from isometry.indexes import BM25, default_spec, index_from_spec, load_index
 from isometry.indexes.levelled import Levelled
+from isometry.indexes.sparse import SparseIndex
 from isometry.storage import Folder, read_folder, write_folder
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Segment", "build_segment", "sparse_index"]
 
 ROWS, DENSE, SPARSE_INDEX, LEXICAL = "rows", "dense", "sparse", "lexical"
-DEFAULT_SPARSE_SPEC = "Seismic"
+DEFAULT_SPARSE_SPEC = "Inverted"
+"""Exact, and on a hundred thousand short texts faster than skipping blocks is at 99 % of the answers."""
 ROWS_KIND = "segment-rows"
 RECALL_K = 10
 RECALL_QUERIES = 100
@@ -178,7 +180,7 @@ class Segment:
         return self._by_document(LEXICAL)
 
     @cached_property
-    def sparse(self) -> Seismic | None:
+    def sparse(self) -> SparseIndex | None:
         """The index over sparse vectors, opened when first asked for."""
         return self._by_document(SPARSE_INDEX)
 
@@ -193,7 +195,7 @@ class Segment:
         return index
 
 
-def sparse_index(spec: str | None) -> Seismic:
+def sparse_index(spec: str | None) -> SparseIndex:
     """Return a new, empty index over sparse vectors.
 
     Raises
@@ -202,8 +204,8 @@ def sparse_index(spec: str | None) -> Seismic:
         The specification can't be read, or is of an index over vectors of another kind.
     """
     index = index_from_spec(spec or DEFAULT_SPARSE_SPEC, metric="dot")
-    if not isinstance(index, Seismic):
-        raise SpecError(f"sparse_spec is {spec!r}, which does not index sparse vectors; expected one such as 'Seismic'")
+    if not isinstance(index, SparseIndex):
+        raise SpecError(f"sparse_spec is {spec!r}, which does not index sparse vectors; expected Inverted or Seismic")
     return index
 
 
@@ -225,7 +227,7 @@ def build_segment(
     spec : str, optional
         Vector index to build, such as ``"Flat"``; by default what serves so many vectors.
     sparse_spec : str, optional
-        Index over sparse vectors, if the collection has them; by default ``"Seismic"``.
+        Index over sparse vectors, if the collection has them; by default ``"Inverted"``.
     path : Path
         Must not exist; is removed again when building fails.
     progress : callable, optional
@@ -332,7 +334,7 @@ def _noted(name: str, recall: Estimate | None, folder: Path, n: int) -> dict[str
     return {name: asdict(Cost(recall.mean, recall.low, recall.high, recall.n, folder_bytes(folder) / n))}
 
 
-def _sparse_recall(index: Seismic, weights: csr_array) -> Estimate | None:
+def _sparse_recall(index: SparseIndex, weights: csr_array) -> Estimate | None:
     """Compare the index with SciPy's product, for stored vectors as queries of which none counts itself as found."""
     rows = np.random.default_rng(0).permutation(np.flatnonzero(np.diff(weights.indptr)))[:RECALL_QUERIES]
     k = min(RECALL_K, weights.shape[0] - 1)

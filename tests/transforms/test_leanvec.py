@@ -231,3 +231,18 @@ def test_results_beyond_float32_are_refused():
     huge = np.sign(leanvec.components_[:1]) * 2.0**125
     with pytest.raises(InvalidInput, match="the projection of X leaves float32, first at row 1; scale the vectors"):
         leanvec.transform(np.concatenate([x[:1], huge]))
+
+
+@pytest.mark.parametrize(("dim", "d"), [(1, 3), (384, 160), (768, 192), (1024, 256), (8192, 40)])
+def test_no_product_is_so_large_that_the_blas_would_start_threads(monkeypatch, dim, d):
+    multiplied = []
+
+    def spy(block, across):
+        multiplied.append(block.shape[1] * across.size)
+        return matmul(block, across)
+
+    matmul = np.matmul
+    monkeypatch.setattr(np, "matmul", spy)
+    rng = np.random.default_rng(0)
+    project(rng.standard_normal((16, dim), dtype=np.float32), rng.standard_normal((d, dim), dtype=np.float32))
+    assert max(multiplied) <= 2**18

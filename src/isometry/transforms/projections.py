@@ -43,7 +43,7 @@ STEP_EXPONENT = 0.999
 _SMALLEST_SPREAD = 1e-8
 _BLOCK_ROWS = 4096
 _PRODUCT_ROWS = 8
-_PRODUCT_VALUES = 2**16
+_PRODUCT_VALUES = 2**15  # OpenBLAS starts threads beyond 2^18 multiplications, which are eight times these
 _TASK_ROWS = 2048
 
 

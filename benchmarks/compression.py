@@ -1,12 +1,14 @@
 """What is kept of a vector in so many bytes, beside faiss at the same bytes?
 
-    python benchmarks/compression.py [--data FOLDER] [--vectors FOLDER] [--n N] [--bytes B ...] [--judged NAME ...]
-                                     [--rounds R] [--out FOLDER]
+    python benchmarks/compression.py [--data FOLDER] [--vectors FOLDER] [--n N] [--texts T] [--bytes B ...]
+                                     [--judged NAME ...] [--methods WORD ...] [--rounds R] [--keep] [--out FOLDER]
 
 Codecs of isometry and faiss are trained and filled with the same vectors, in one process, at 4 to 192 bytes per vector.
 Measured are recall@10 of the exact ten nearest neighbours by scanning the codes alone, nDCG@10 on judged sets, the
 seconds to train and to encode (2 threads), and queries per second of the scan (1 thread, 100 queries a call, methods of
-one size taking turns, medians). What takes more bytes than the budget does not count.
+one size taking turns, medians). What takes more bytes than the budget does not count. `--methods` keeps those whose
+name holds one of the words. With `--keep`, figures of the result file that this run does not measure stay in it; its
+settings say which runs it is made of.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from isometry.indexes import index_from_spec
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 K, BATCH, THREADS = 10, 100, 2
+RUNS = "runs, of which the last to measure a figure counts"
 BUDGETS = (4, 8, 16, 32, 48, 96, 192)
 OURS = {
     4: ("RVQ4", "OPQ4,PQ4x8"),
@@ -113,49 +116,56 @@ def main() -> None:
     options = _options()
     began = time.perf_counter()
     figures: list[Figure] = []
+    path = options.out / "compression.json"
+    known = Result.load(path) if options.keep else None
 
     def note(data: str, method: str, measure: str, value: float, **more: Any) -> None:
         figures.append(Figure(data=data, method=method, measure=measure, value=float(value), **more))
         print(f"{time.perf_counter() - began:7.0f} s  {data} | {method} | {measure}: {value:,.4g}", flush=True)
 
-    def save(verdict: Verdict = "not measured", because: str = "The run has not come to its end yet.") -> None:
+    def save() -> None:
+        everything = _together(known, figures)
+        budgets = sorted({_budget(figure) for figure in everything})
+        verdict, because = _judge(everything, budgets)
+        command = _command(options)
+        environment = Environment.capture(seed=0, command=command, wall_s=time.perf_counter() - began)
+        run = {"command": command, "date": environment.date, "load_average": os.getloadavg(), "budgets": options.bytes}
         outcome = Outcome(
             verdict=verdict,
             because=because,
-            figures=tuple(figure for figure in figures if figure.method.startswith("isometry")),
-            baselines=tuple(figure for figure in figures if not figure.method.startswith("isometry")),
-            plots=(_plot(figures),) if verdict != "not measured" else (),
-            settings={"k": K, "rounds": options.rounds, "budgets": options.bytes, "load_average": os.getloadavg()},
+            figures=tuple(figure for figure in everything if figure.method.startswith("isometry")),
+            baselines=tuple(figure for figure in everything if not figure.method.startswith("isometry")),
+            plots=(_plot(everything),),
+            settings={"k": K, "rounds": options.rounds, "budgets": budgets, RUNS: [*_runs(known), run]},
         )
-        command = f"python benchmarks/compression.py --data FOLDER --n {options.n} --rounds {options.rounds}"
-        environment = Environment.capture(seed=0, command=command, wall_s=time.perf_counter() - began)
         options.out.mkdir(parents=True, exist_ok=True)
         result = Result.of(
             outcome, name="compression", title="Compression at equal bytes", claim=CLAIM, environment=environment
         )
-        result.save(options.out / "compression.json")
+        result.save(path)
 
-    vectors = load_vectors("minilm", short_texts(options.data), options.vectors).head(options.n, queries=1_000)
+    texts = short_texts(options.data, n=options.texts)
+    vectors = load_vectors("minilm", texts, options.vectors).head(options.n, queries=1_000)
     vectors = VectorSet(vectors.name, np.array(vectors.x), np.array(vectors.queries), vectors.training, vectors.folder)
     judged = [load_judged_vectors(options.data / name, keep=options.vectors) for name in options.judged]
     for budget in options.bytes:
-        _equal_bytes(budget, vectors, options.rounds, note)
+        _equal_bytes(_methods(budget, options.methods), budget, vectors, options.rounds, note)
         for each in judged:
-            _judged(budget, each, note)
+            _judged(_methods(budget, options.methods), budget, each, note)
         save()
-    save(*_judge(figures, options.bytes))
 
 
-def _methods(budget: int) -> list[Method]:
-    ours: list[Method] = [Ours(f"isometry {spec}", budget) for spec in OURS[budget]]
-    return ours + [Faiss(f"faiss {factory}", budget) for factory in FAISS[budget]]
+def _methods(budget: int, wanted: list[str] | None) -> list[Method]:
+    several: list[Method] = [Ours(f"isometry {spec}", budget) for spec in OURS[budget]]
+    several += [Faiss(f"faiss {factory}", budget) for factory in FAISS[budget]]
+    return [each for each in several if not wanted or any(word in each.name for word in wanted)]
 
 
-def _equal_bytes(budget: int, vectors: VectorSet, rounds: int, note: Any) -> None:
+def _equal_bytes(methods: list[Method], budget: int, vectors: VectorSet, rounds: int, note: Any) -> None:
     """Measure recall and time of every method of a budget."""
     data, exact = f"{vectors.name}, n={len(vectors):,}, {budget} bytes", vectors.exact(K)
     ready = []
-    for method in _methods(budget):
+    for method in methods:
         method.fill(vectors.x)
         over = method.nbytes > budget
         note(data, method.name, "bytes per vector", method.nbytes, note="over the budget" if over else "")
@@ -169,12 +179,44 @@ def _equal_bytes(budget: int, vectors: VectorSet, rounds: int, note: Any) -> Non
         note(data, name, "QPS of the scan", len(q) / seconds)
 
 
-def _judged(budget: int, judged: JudgedVectors, note: Any) -> None:
+def _judged(methods: list[Method], budget: int, judged: JudgedVectors, note: Any) -> None:
     """Measure nDCG@10 of every method of a budget, trained on the documents."""
-    for method in _methods(budget):
+    for method in methods:
         method.fill(judged.x)
         found = judged.judge(*method.search(judged.queries))["nDCG@10"]
         note(f"{judged.name}, {budget} bytes", method.name, "nDCG@10", found.mean, low=found.low, high=found.high)
+
+
+def _together(known: Result | None, figures: list[Figure]) -> list[Figure]:
+    """Return the figures of this run and those of earlier ones that it did not measure, by budget and method."""
+    found = {_identity(each): each for each in ((*known.figures, *known.baselines) if known else ())}
+    found |= {_identity(each): each for each in figures}
+    order = {name: i for i, name in enumerate(each.name for budget in BUDGETS for each in _methods(budget, None))}
+    return sorted(found.values(), key=lambda each: (_budget(each), order[each.method]))
+
+
+def _identity(figure: Figure) -> tuple[str, str, str]:
+    return figure.data, figure.method, figure.measure
+
+
+def _budget(figure: Figure) -> int:
+    return int(figure.data.split()[-2])
+
+
+def _runs(known: Result | None) -> list[dict[str, Any]]:
+    """Return the runs that a result is made of."""
+    if known is None:
+        return []
+    alone = {"command": known.environment.command, "date": known.environment.date}
+    alone |= {key: value for key, value in known.settings.items() if key not in ("k", "rounds")}
+    return list(known.settings.get(RUNS, [alone]))
+
+
+def _command(options: argparse.Namespace) -> str:
+    parts = ["python benchmarks/compression.py --data FOLDER", f"--n {options.n} --rounds {options.rounds}"]
+    parts += [f"--texts {options.texts}", "--bytes " + " ".join(map(str, options.bytes))]
+    parts += ["--methods " + " ".join(options.methods)] if options.methods else []
+    return " ".join(parts + ["--keep"] * options.keep)
 
 
 def _judge(figures: list[Figure], budgets: list[int]) -> tuple[Verdict, str]:
@@ -184,11 +226,12 @@ def _judge(figures: list[Figure], budgets: list[int]) -> tuple[Verdict, str]:
     for budget in budgets:
         found = [f for f in figures if f.measure == "recall@10" and f.data.endswith(f", {budget} bytes")]
         fits = [f for f in found if value[f.data, f.method, "bytes per vector"] <= budget]
-        best = {
-            side: max((f for f in fits if f.method.startswith(side)), key=lambda f: f.value)
+        ours, theirs = (
+            max((f for f in fits if f.method.startswith(side)), key=lambda f: f.value, default=None)
             for side in ("isometry", "faiss")
-        }
-        ours, theirs = best["isometry"], best["faiss"]
+        )
+        if ours is None or theirs is None:
+            continue
         speed = [value[f.data, f.method, "QPS of the scan"] for f in (ours, theirs)]
         told.append(
             f"at {budget} bytes {ours.method.split()[-1]} keeps {ours.value:.3f} and faiss's best, "
@@ -204,6 +247,8 @@ def _judge(figures: list[Figure], budgets: list[int]) -> tuple[Verdict, str]:
         if faster:
             told[-1] += f", OPQ trained and encoded {max(faster):.1f} times as fast"
             good.append(max(faster) >= 3)
+    if not good:
+        return "not measured", "Nothing could be compared yet."
     return ("holds" if all(good) else "partly" if any(good) else "does not hold"), "; ".join(told) + "."
 
 
@@ -232,9 +277,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--texts", type=int, default=200_000, help="texts to encode; --n takes the first of them")
     parser.add_argument("--bytes", type=int, nargs="+", default=list(BUDGETS), choices=BUDGETS)
     parser.add_argument("--judged", nargs="*", default=["nfcorpus"])
+    parser.add_argument("--methods", nargs="+", metavar="WORD")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args()
 

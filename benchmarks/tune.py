@@ -1,7 +1,7 @@
 """Does `tune` find what an exhaustive grid finds, in a tenth of its time, and is what it promises true?
 
-    python benchmarks/tune.py [FILE.npy ...] [--data FOLDER] [--vectors FOLDER] [--n N] [--fresh M]
-                              [--budgets WORD ...] [--threads T] [--out FOLDER]
+    python benchmarks/tune.py [FILE.npy ...] [--data FOLDER] [--vectors FOLDER] [--n N] [--texts T] [--fresh M]
+                              [--sets NAME ...] [--budgets WORD ...] [--threads T] [--keep] [--out FOLDER]
 
 Three data sets, or those of the files: sentence embeddings (minilm), latent semantic analysis (lsa), and a synthetic
 one. Three budgets each:
@@ -12,7 +12,8 @@ one. Three budgets each:
 
 The grid builds and measures everything that `tune` could choose on all vectors, by the same code and with the same
 queries. The plan is compared with the grid's best as the grid measured both. Then the plan is built and asked fresh
-queries that neither has seen. The part `saved` is written after every budget.
+queries that neither has seen. What is known is saved after every budget. With `--keep`, what the result file holds of
+other budgets stays in it; its settings say which runs it is made of.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ CLAIM = (
     "of the grid's time, and the recall on fresh queries is inside the interval that was promised"
 )
 WITHIN, TENTH = 1.05, 0.1
+BUDGETS, SETS = ("memory", "recall", "both"), ("minilm", "lsa", "synthetic")
+RUNS = "runs, of which the last to measure a figure counts"
 
 
 def budgets(dim: int) -> dict[str, Goal]:
@@ -63,12 +66,13 @@ def data_sets(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, np
             rows = np.ascontiguousarray(stored[order], np.float32)
             yield f"{file.stem}-{len(rows) - options.fresh}", rows[: -options.fresh], rows[-options.fresh :]
         return
-    texts = short_texts(options.data, n=options.n)
-    for space in ("minilm", "lsa"):
-        found = load_vectors(space, texts, options.vectors)
+    for space in options.sets:
+        if space == "synthetic":
+            made = synthetic_vectors(options.n + options.fresh, 256)
+            yield f"{space}-{options.n}", made.x[: options.n], made.x[options.n :]
+            continue
+        found = load_vectors(space, short_texts(options.data, n=options.texts or options.n), options.vectors)
         yield f"{space}-{options.n}", np.array(found.x[: options.n]), np.array(found.queries[: options.fresh])
-    made = synthetic_vectors(options.n + options.fresh, 256)
-    yield f"synthetic-{options.n}", made.x[: options.n], made.x[options.n :]
 
 
 def value(trial: Trial, objective: str) -> float:
@@ -103,27 +107,24 @@ class Record:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.began = options, time.perf_counter()
-        self.ours: list[Figure] = []
-        self.grid: list[Figure] = []
-        self.failures: list[str] = []
-        self.runs = 0
+        self.path = options.out / "tune.json"
+        known = Result.load(self.path) if options.keep else None
+        self.figures = {_identity(each): each for each in ((*known.figures, *known.baselines) if known else ())}
+        self.runs = _runs(known)
+        self.without: list[str] = []
 
     def add(self, data: str, name: str, goal: Goal, plan: Trial, best: Trial, seconds: tuple[float, float]) -> None:
         """Note how a plan compares with the grid."""
         objective = goal.objective
         worse, share = ratio(plan, best, objective), seconds[0] / seconds[1]
-        for figures, method, trial, taken in (
-            (self.ours, "isometry tune", plan, seconds[0]),
-            (self.grid, "exhaustive grid", best, seconds[1]),
-        ):
+        for method, trial, taken in (("isometry tune", plan, seconds[0]), ("exhaustive grid", best, seconds[1])):
             note = f"{trial.spec}, effort {trial.effort}"
             each = {"data": data, "method": method}
-            figures.append(Figure(**each, measure=f"{name}: {objective}", value=value(trial, objective), note=note))
-            figures.append(Figure(**each, measure=f"{name}: seconds", value=taken))
-        self.ours.append(Figure(data=data, method="isometry tune", measure=f"{name}: times the best", value=worse))
-        self.ours.append(Figure(data=data, method="isometry tune", measure=f"{name}: share of the time", value=share))
-        self._check(worse <= WITHIN, f"{data} {name}: {worse:.3f} times the best")
-        self._check(share <= TENTH, f"{data} {name}: {share:.2f} of the grid's time")
+            self._note(Figure(**each, measure=f"{name}: {objective}", value=value(trial, objective), note=note))
+            self._note(Figure(**each, measure=f"{name}: seconds", value=taken))
+        each = {"data": data, "method": "isometry tune"}
+        self._note(Figure(**each, measure=f"{name}: times the best", value=worse))
+        self._note(Figure(**each, measure=f"{name}: share of the time", value=share))
         print(
             f"{data} | {name} | {plan.spec} : {best.spec} | {worse:.3f} | {share:.3f} of {seconds[1]:.0f} s", flush=True
         )
@@ -131,43 +132,75 @@ class Record:
     def promise(self, data: str, name: str, trial: Trial, fresh: Estimate) -> None:
         """Note what a plan promised, and what it kept."""
         each: dict[str, Any] = {"data": data, "method": "isometry tune"}
-        self.ours.append(Figure.of(trial.recall, **each, measure=f"{name}: promised recall"))
-        self.ours.append(Figure.of(fresh, **each, measure=f"{name}: recall on fresh queries"))
-        kept = trial.recall.low <= fresh.mean <= trial.recall.high
-        self._check(kept, f"{data} {name}: promised {trial.recall}, fresh queries have {fresh}")
-        print(
-            f"{data} | {name} | promised {trial.recall} | fresh {fresh} | {'kept' if kept else 'NOT KEPT'}", flush=True
-        )
+        self._note(Figure.of(trial.recall, **each, measure=f"{name}: promised recall"))
+        self._note(Figure.of(fresh, **each, measure=f"{name}: recall on fresh queries"))
+        print(f"{data} | {name} | promised {trial.recall} | fresh {fresh}", flush=True)
 
-    def _check(self, holds: bool, what: str) -> None:
-        if not holds:
-            self.failures.append(what)
+    def _note(self, figure: Figure) -> None:
+        self.figures[_identity(figure)] = figure
 
     def save(self) -> None:
         """Write all figures so far."""
         options = self.options
-        given = [*map(str, (file.name for file in options.files)), f"--n {options.n}", f"--fresh {options.fresh}"]
+        command, figures = _command(options), list(self.figures.values())
+        environment = Environment.capture(
+            seed=0, command=command, wall_s=time.perf_counter() - self.began, threads=options.threads
+        )
+        run = {"command": command, "date": environment.date, "load_average": os.getloadavg()}
+        broken = [*_broken(figures), *self.without]
+        plans = sum(figure.measure.endswith(": share of the time") for figure in figures)
         outcome = Outcome(
-            verdict="holds" if not self.failures else "partly",
-            because="; ".join(self.failures) or f"All of {self.runs} plans are, and keep what they promised.",
-            figures=tuple(self.ours),
-            baselines=tuple(self.grid),
-            settings={"n": options.n, "fresh": options.fresh, "k": K, "load_average": os.getloadavg()},
+            verdict="partly" if broken else "holds",
+            because="; ".join(broken) or f"All of {plans} plans are, and keep what they promised.",
+            figures=tuple(figure for figure in figures if figure.method == "isometry tune"),
+            baselines=tuple(figure for figure in figures if figure.method != "isometry tune"),
+            settings={"n": options.n, "fresh": options.fresh, "k": K, "plans": plans, RUNS: [*self.runs, run]},
         )
         result = Result.of(
-            outcome,
-            name="tune",
-            title="Tuning against an exhaustive grid",
-            claim=CLAIM,
-            environment=Environment.capture(
-                seed=0,
-                command="python benchmarks/tune.py " + " ".join(given),
-                wall_s=time.perf_counter() - self.began,
-                threads=options.threads,
-            ),
+            outcome, name="tune", title="Tuning against an exhaustive grid", claim=CLAIM, environment=environment
         )
         options.out.mkdir(parents=True, exist_ok=True)
-        result.save(options.out / "tune.json")
+        result.save(self.path)
+
+
+def _identity(figure: Figure) -> tuple[str, str, str]:
+    return figure.data, figure.method, figure.measure
+
+
+def _broken(figures: list[Figure]) -> list[str]:
+    """Return in words where a plan is worse, slower or less true than the claim has it."""
+    ours = {(figure.data, figure.measure): figure for figure in figures if figure.method == "isometry tune"}
+    told = []
+    for (data, measure), figure in ours.items():
+        name, _, what = measure.partition(": ")
+        if what == "times the best" and figure.value > WITHIN:
+            told.append(f"{data} {name}: {figure.value:.3f} times the best")
+        if what == "share of the time" and figure.value > TENTH:
+            told.append(f"{data} {name}: {figure.value:.2f} of the grid's time")
+        if what == "recall on fresh queries":
+            promised = ours[data, f"{name}: promised recall"]
+            low, high = promised.low or 0.0, promised.high or 1.0
+            if not low <= figure.value <= high:
+                told.append(f"{data} {name}: promised {low:.4f} to {high:.4f}, fresh queries have {figure.value:.4f}")
+    return told
+
+
+def _runs(known: Result | None) -> list[dict[str, Any]]:
+    """Return the runs that a result is made of."""
+    if known is None:
+        return []
+    alone = {"command": known.environment.command, "date": known.environment.date}
+    return list(known.settings.get(RUNS, [alone | {"load_average": known.settings["load_average"]}]))
+
+
+def _command(options: argparse.Namespace) -> str:
+    parts = ["python benchmarks/tune.py", *(file.name for file in options.files)]
+    parts += [f"--n {options.n}", f"--fresh {options.fresh}"]
+    parts += [f"--texts {options.texts}"] if options.texts else []
+    parts += ["--sets " + " ".join(options.sets)] if tuple(options.sets) != SETS else []
+    parts += ["--budgets " + " ".join(options.budgets)] if options.budgets else []
+    parts += [f"--threads {options.threads}"] if options.threads else []
+    return " ".join(parts + ["--keep"] * options.keep)
 
 
 def main() -> None:
@@ -177,9 +210,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--n", type=int, default=50_000)
+    parser.add_argument("--texts", type=int, help="texts to encode, of which --n are taken; without, as many as --n")
     parser.add_argument("--fresh", type=int, default=2_000)
-    parser.add_argument("--budgets", nargs="+", choices=("memory", "recall", "both"))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--budgets", nargs="+", choices=BUDGETS)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     record = Record(options)
@@ -188,14 +224,13 @@ def main() -> None:
         for name, goal in budgets(x.shape[1]).items():
             if options.budgets and name not in options.budgets:
                 continue
-            record.runs += 1
             every, grid_s = searched(problem, goal, options.threads, every=True)
             best = min(
                 (trial for trial in every if trial.meets(goal)), key=lambda t: t.cost(goal.objective), default=None
             )
             plan, plan_s = searched(problem, goal, options.threads, every=False)
             if best is None or plan is None:
-                record.failures.append(f"{data} {name}: grid {best and best.spec}, tune {plan and plan.spec}")
+                record.without.append(f"{data} {name}: grid {best and best.spec}, tune {plan and plan.spec}")
                 continue
             same = next((trial for trial in every if trial.spec == plan.spec), plan)
             record.add(data, name, goal, same, best, (plan_s, grid_s))

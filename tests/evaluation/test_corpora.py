@@ -139,6 +139,16 @@ def test_lsa_has_unit_vectors_of_the_dimension_asked_for(data, tmp_path):
         load_vectors("lsa", short_texts(data, wordnet=None), tmp_path, dim=5_000)
 
 
+def test_lsa_is_fitted_once(data, tmp_path, monkeypatch):
+    extmath = pytest.importorskip("sklearn.utils.extmath")
+    vectors = load_vectors("lsa", short_texts(data, wordnet=None), tmp_path, dim=64)
+    for kept in set(tmp_path.glob("lsa64-*.npy")) - set(tmp_path.glob("lsa64-axes-*.npy")):
+        kept.unlink()
+    monkeypatch.setattr(extmath, "randomized_svd", lambda *_, **__: pytest.fail("fitted again"))
+    again = load_vectors("lsa", short_texts(data, wordnet=None), tmp_path, dim=64)
+    assert np.array_equal(again.x, vectors.x)
+
+
 def test_unknown_spaces_and_missing_names_are_named(data, tmp_path):
     texts = short_texts(data, wordnet=None)
     with pytest.raises(InvalidInput, match="space is 'word2vec'"):

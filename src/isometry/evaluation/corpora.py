@@ -280,13 +280,14 @@ class Bundled:
 
 
 class _LSA:
-    """Latent semantic analysis, fitted on the first 60,000 of the base texts when the first vectors are made."""
+    """Latent semantic analysis, fitted once on the first 60,000 of the base texts, when the first vectors are made."""
 
     def __init__(self, home: Path, base: list[str], dim: int) -> None:
         self._home, self._base, self._dim = home, base, dim
+        self._salt = digest_texts(base[:_LSA_ROWS], str(dim))
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        name = f"lsa{self._dim}-{digest_texts(texts, digest_texts(self._base[:_LSA_ROWS], str(self._dim)))}"
+        name = f"lsa{self._dim}-{digest_texts(texts, self._salt)}"
         return kept(self._home, name, lambda: self._project(texts))
 
     def _project(self, texts: list[str]) -> NDArray[np.float32]:
@@ -308,8 +309,12 @@ class _LSA:
         counts = words.fit_transform(self._base[:_LSA_ROWS]).astype(np.float32)
         if self._dim > min(counts.shape):
             raise InvalidInput(f"dim is {self._dim}; the texts have {counts.shape[1]} words: expected at most as many")
-        _, _, axes = randomized_svd(counts, self._dim, n_oversamples=16, n_iter=2, random_state=0)
-        return words, np.ascontiguousarray(axes.T, np.float32)
+
+        def make() -> NDArray[np.float32]:
+            _, _, axes = randomized_svd(counts, self._dim, n_oversamples=16, n_iter=2, random_state=0)
+            return np.ascontiguousarray(axes.T, np.float32)
+
+        return words, kept(self._home, f"lsa{self._dim}-axes-{self._salt}", make)
 
 
 def _aligned(texts: ShortTexts, x: NDArray[np.float32], home: Path) -> NDArray[np.float32]:

@@ -52,6 +52,7 @@ from isometry.evaluation.corpora import (
 )
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import exponent, least_effort, mean_recall, medians, take_turns
+from isometry.kernels.level import LEVEL
 from peers import OURS, Engine, Hnswlib, K, Ours, engines, resident_bytes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -60,6 +61,7 @@ TARGETS = (0.90, 0.95, 0.99)
 BATCH = 1_000
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 PEERS_UP_TO = 300_000
+TEXTS = 200_000
 CYCLES, TURNOVER = 20, 0.05
 NOISE = 0.35
 CACHES = ("ISOMETRY_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
@@ -83,7 +85,8 @@ class Record:
         self.began = time.perf_counter()
         self.figures: list[Figure] = []
         self.plots: list[Plot] = []
-        self.settings: dict[str, Any] = {"k": K, "rounds": options.rounds, "load_average": os.getloadavg()}
+        self.settings: dict[str, Any] = {"k": K, "rounds": options.rounds, "kernels": LEVEL}
+        self.settings["load_average"] = os.getloadavg()
 
     def add(self, data: str, method: str, measure: str, value: float, **more: Any) -> None:
         """Note one figure."""
@@ -117,7 +120,7 @@ class Record:
             figures=ours,
             baselines=peers,
             plots=tuple(self.plots),
-            settings=self.settings,
+            settings=self.settings | {"load_average at the end": os.getloadavg()},
         )
         result = Result.of(
             outcome,
@@ -135,6 +138,9 @@ def command(section: str, options: argparse.Namespace) -> str:
     """Return how to run this again."""
     parts = ["python benchmarks/dense.py", section, "--data FOLDER", f"--space {options.space}"]
     parts += [f"--view {options.view}", f"--n {options.n}", f"--rounds {options.rounds}"]
+    for name, usual in (("texts", TEXTS), ("most", SIZES[-1]), ("suffix", "")):
+        if (given := getattr(options, name)) != usual:
+            parts.append(f"--{name} {given}")
     for name in ("specs", "engines"):
         if given := getattr(options, name):
             parts.append(f"--{name} " + " ".join(f"'{each}'" for each in given))
@@ -698,7 +704,7 @@ def main() -> None:
     parser.add_argument("--view", choices=VIEWS, default="same")
     parser.add_argument("--dim", type=int, default=None, help="dimensions of lsa (1024) and synthetic (384)")
     parser.add_argument("--n", type=int, default=200_000)
-    parser.add_argument("--texts", type=int, default=200_000, help="texts to encode; --n takes the first of them")
+    parser.add_argument("--texts", type=int, default=TEXTS, help="texts to encode; --n takes the first of them")
     parser.add_argument("--most", type=int, default=SIZES[-1], help="largest size of growth")
     parser.add_argument("--queries", type=int, default=BATCH)
     parser.add_argument("--engines", nargs="+")

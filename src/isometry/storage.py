@@ -35,7 +35,7 @@ from isometry.errors import AlreadyExists, Damaged, InvalidInput, IsometryError,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Folder", "atomic_write_json", "fsync_path", "read_folder", "read_json", "write_folder"]
+__all__ = ["Folder", "atomic_write_json", "fsync_path", "inner_state", "read_folder", "read_json", "write_folder"]
 
 MANIFEST = "manifest.json"
 FORMAT = "isometry-folder"
@@ -104,9 +104,27 @@ class Folder:
             )
         return array
 
+    def inner(self, name: str) -> Folder:
+        """Return, as a folder of its own, what `inner_state` put into this one under `name`."""
+        held = self.parameter(name, dict)
+        kind, version, parameters = (held.get(field) for field in ("kind", "kind_version", "parameters"))
+        if not isinstance(kind, str) or not _is_count(version) or not isinstance(parameters, dict):
+            raise self.damaged(f"its {name} is described by {held!r:.80}")
+        start = f"{name}_"
+        arrays = {key.removeprefix(start): array for key, array in self.arrays.items() if key.startswith(start)}
+        return Folder(self.path, kind, version, parameters, arrays)
+
     def damaged(self, what: str) -> Damaged:
         """Return the error to raise for this folder; `what` says what is wrong with it."""
         return _damaged(self.path, what)
+
+
+def inner_state(
+    name: str, kind: str, kind_version: int, parameters: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a folder would hold as a parameter and arrays of another, for `Folder.inner` to find by `name`."""
+    held = {"kind": kind, "kind_version": kind_version, "parameters": dict(parameters)}
+    return {name: held}, {f"{name}_{key}": array for key, array in arrays.items()}
 
 
 def write_folder(

@@ -1,6 +1,7 @@
 """Flips every byte of a small saved index, one at a time, and opens and searches what that leaves.
 
-Run by `test_vamana` and `test_sparse` in a process of its own, as a crash would take the tests along.
+Run by `test_vamana`, `test_sparse` and `test_multivector` in a process of its own, as a crash would take the tests
+along.
 """
 
 from __future__ import annotations
@@ -10,29 +11,33 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from isometry import storage
 from isometry.errors import Damaged, IsometryError, NewerFormat
-from isometry.indexes import index_from_spec, load_index
+from isometry.indexes import Flat, index_from_spec, load_index
+from isometry.indexes.levelled import Levelled
+from isometry.indexes.sparse import SparseIndex
+from isometry.vectors import MultiVectors
 
-SPARSE = ("Inverted", "Seismic")
 
-
-def vectors(spec):
-    """Return nine vectors of the kind that an index takes, two of them equal."""
+def items(index):
+    """Return what an index holds: vectors, sparse ones, or sets of one to three."""
     x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
     x[5] = x[2]
-    return csr_array(np.maximum(np.tile(x, 6), 0)) if spec in SPARSE else x
+    if isinstance(index, SparseIndex):
+        return csr_array(np.maximum(np.tile(x, 6), 0))
+    return x if isinstance(index, Flat | Levelled) else MultiVectors(np.tile(x, (2, 1)), np.r_[0:18:2, 18])
 
 
-def use(folder, x):
+def use(folder):
     """Return what an opened index answers, after it was changed too."""
     index = load_index(folder)
-    answers = [index.search(x[:2], 4), index.search(x[:2], 4, allowed=np.arange(index.n_rows) % 2 == 0)]
-    index.add(x[:2] if issparse(x) else -x[:2])
+    x = items(index)
+    answers = [index.search(x[:2], 4, effort=4), index.search(x[:2], 4, allowed=np.arange(index.n_rows) % 2 == 0)]
+    index.add(x[6:8])
     index.remove([0, 5])
-    return [*answers, index.search(x[:2], 4)]
+    return [*answers, index.search(x[:2], 4, effort=4)]
 
 
 def same(answers, expected):
@@ -42,9 +47,9 @@ def same(answers, expected):
 def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
     """Print as JSON how many flips were refused, changed nothing or changed the answer, and what else happened."""
     path = folder / "index"
-    x = vectors(spec)
-    index_from_spec(spec, metric=metric).build(x).save(path)
-    expected = use(path, x)
+    index = index_from_spec(spec, metric=metric)
+    index.build(items(index)).save(path)
+    expected = use(path)
     if not verified:
         storage.ALWAYS_VERIFIED_BYTES = -1
     counts = {"refused": 0, "same": 0, "changed": 0, "other": []}
@@ -57,7 +62,7 @@ def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
             file.write_bytes(bad)
             try:
                 with np.errstate(all="ignore"):
-                    counts["same" if same(use(path, x), expected) else "changed"] += 1
+                    counts["same" if same(use(path), expected) else "changed"] += 1
             except (Damaged, NewerFormat):
                 counts["refused"] += 1
             except IsometryError as error:

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from isometry.indexes import BM25, Flat, Inverted, Seismic, Vamana, index_from_spec
 from isometry.testing import IndexCase, check_index, index_checks
+from isometry.vectors import MultiVectors
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrt"]
 
@@ -35,6 +36,28 @@ BAD_WEIGHTS = (
     csr_array(np.full((1, 400), 1e30, np.float32)),
     None,
     "words",
+)
+
+
+def token_sets(n: int, seed: int) -> MultiVectors:
+    """Return sets of 1 to 9 tokens of one of eight topics, a few of them equal."""
+    rng = np.random.default_rng(seed)
+    topics = np.random.default_rng(0).standard_normal((8, 6, 16))
+    sets = [topics[rng.integers(8), rng.integers(6, size=m)] for m in rng.integers(1, 10, size=n)]
+    sets = [tokens + 0.5 * rng.standard_normal(tokens.shape) for tokens in sets]
+    if n > 4:
+        sets[n // 2 : n // 2 + 2] = [sets[0]] * 2
+    return MultiVectors.from_list(sets, dim=16)
+
+
+BAD_SETS = (
+    [np.full((2, 16), np.nan)],
+    [np.full((2, 16), 1e20)],
+    np.zeros((3, 16)),
+    [np.zeros((2, 0))],
+    ["text"],
+    None,
+    7,
 )
 BAD_TEXTS = ("one string", [1, 2], [b"bytes"], [None], None, 7)
 CASES = [
@@ -81,6 +104,23 @@ CASES = [
         bad=BAD_TEXTS,
         recall=None,
     ),
+]
+CASES += [
+    IndexCase(
+        spec,
+        lambda metric, spec=spec: index_from_spec(spec, metric=metric),
+        metrics=["cosine", "dot"],
+        data=token_sets,
+        bad=BAD_SETS,
+        recall=recall,
+    )
+    for spec, recall in {
+        "MaxSim": 1.0,
+        "PQ8,MaxSim": 0.8,
+        "FDE(10,3,8),LVQ8,Flat -> Float32": 0.95,
+        "FDE(10,3,8),PQ32,Vamana16 -> LVQ8": 0.9,
+        "Float16,PLAID32": 0.95,
+    }.items()
 ]
 
 

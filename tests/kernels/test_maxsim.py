@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isometry.codecs import LVQ, Binary, Float8
-from isometry.kernels.maxsim import _floats_of, matches, maxsim
-from isometry.kernels.rows import BFloat16Rows, ByteRows, Float16Rows, Float32Rows, NibbleRows, padded_copy, values_of
+from isometry.codecs import LVQ, Binary, Float8, ProductQuantizer
+from isometry.kernels.maxsim import _floats_of, _tile_of, matches, maxsim
+from isometry.kernels.rows import (
+    BFloat16Rows,
+    ByteRows,
+    Float16Rows,
+    Float32Rows,
+    NibbleRows,
+    TableRows,
+    padded_copy,
+    values_of,
+)
 
 LAYOUTS = {
     "float32": lambda x: Float32Rows(padded_copy(x)),
@@ -20,6 +29,7 @@ LAYOUTS = {
     "LVQ8": lambda x: coded(LVQ(8), x),
     "LVQ4": lambda x: coded(LVQ(4), x),
     "LVQ4x8": lambda x: coded(LVQ(4, 8), x),
+    "tables": lambda x: TableRows(padded_copy((np.abs(x) * 512).astype(np.uint8))),
 }
 
 
@@ -57,9 +67,10 @@ def by_numpy(query, rows, offsets, candidates):
 def test_scores_are_those_of_brute_force(layout, lengths, m, d, seed):
     x, offsets = made([*lengths, 3], d, seed)
     rng = np.random.default_rng(seed + 1)
-    query = rng.standard_normal((m, d)).astype(np.float32)
-    candidates = rng.integers(len(lengths) + 1, size=rng.integers(0, 9))
     rows = LAYOUTS[layout](x)
+    width = 256 * d if isinstance(rows, TableRows) else d
+    query = rng.standard_normal((m, width)).astype(np.float32)
+    candidates = rng.integers(len(lengths) + 1, size=rng.integers(0, 9))
     expected, numbers = by_numpy(query, rows, offsets, candidates)
     scores = maxsim(query, rows, offsets, candidates)
     assert scores.dtype == np.float32
@@ -67,7 +78,7 @@ def test_scores_are_those_of_brute_force(layout, lengths, m, d, seed):
     seen, products = matches(query, rows, offsets, candidates)
     filled = expected > -np.inf
     assert products.sum(axis=1, dtype=float)[filled] == pytest.approx(scores[filled], rel=1e-6, abs=1e-6)
-    values = values_of(rows, d).astype(float)
+    values = values_of(rows, width).astype(float)
     for c, row, wanted in zip(candidates, seen, numbers, strict=True):
         if offsets[c] == offsets[c + 1]:
             assert (row == -1).all()
@@ -79,8 +90,9 @@ def test_scores_are_those_of_brute_force(layout, lengths, m, d, seed):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_threads_and_batches_make_no_difference(layout):
     x, offsets = made([*np.random.default_rng(0).integers(0, 200, 300).tolist(), 10_000, 1], 24, 0)
-    query = made([32], 24, 1)[0]
-    rows, candidates = LAYOUTS[layout](x), np.random.default_rng(2).permutation(302)
+    rows = LAYOUTS[layout](x)
+    query = made([32], 256 * 24 if isinstance(rows, TableRows) else 24, 1)[0]
+    candidates = np.random.default_rng(2).permutation(302)
     whole = maxsim(query, rows, offsets, candidates, threads=1)
     found = matches(query, rows, offsets, candidates, threads=1)
     for threads in (2, 5, None):
@@ -119,6 +131,33 @@ def test_coded_rows_score_near_the_vectors():
         assert 0 < np.abs(scores / exact - 1).max() < error
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_product_quantized_rows_score_as_what_they_decode_to(bits):
+    x, offsets = made([50] * 40, 96, 0)
+    query = made([32], 96, 1)[0]
+    codec = ProductQuantizer(24, bits).fit(x)
+    codes = codec.transform(x)
+    decoded = Float32Rows(padded_copy(codec.inverse_transform(codes)))
+    expected = maxsim(query, decoded, offsets, np.arange(40))
+    asked, rows = codec.queries(query), codec.fine_rows(codes)
+    shift = np.float32((query @ codec.mean_).sum())
+    assert maxsim(asked, rows, offsets, np.arange(40)) + shift == pytest.approx(expected, abs=1e-4)
+    numbers = matches(asked, rows, offsets, np.arange(40))[0]
+    assert (numbers == matches(query, decoded, offsets, np.arange(40))[0]).mean() > 0.999
+
+
+def test_a_column_of_wide_codes_chooses_of_many():
+    rng = np.random.default_rng(0)
+    products = rng.standard_normal((20, 1000)).astype(np.float32)
+    codes, offsets = rng.integers(1000, size=(90, 1)).astype(np.uint16), np.array([0, 30, 30, 90])
+    scores = maxsim(products, TableRows(padded_copy(codes)), offsets, np.array([2, 1, 0]))
+    expected = [products[:, codes[first:last, 0]].max(axis=1).sum() for first, last in ((30, 90), (0, 30))]
+    assert scores[[0, 2]] == pytest.approx(expected, rel=1e-6)
+    assert scores[1] == -np.inf
+
+
 def test_only_compiled_code_may_call_it():
     with pytest.raises(NotImplementedError, match="compiled code"):
         _floats_of(None, None, None)
+    with pytest.raises(NotImplementedError, match="compiled code"):
+        _tile_of(None, None, None, None, None)

@@ -40,12 +40,10 @@ def test_pages_have_no_trailing_noise() -> None:
 
 
 def test_a_planned_system_says_what_is_missing() -> None:
-    text = page(get_system("muvera"))
+    text = page(get_system("crisp"))
     assert "State: **planned**" in text
     assert "Planned: its parts or its experiment are still missing" in text
-    assert "`isometry.transforms.FDE` (planned)" not in text
-    assert "`isometry.indexes.MultiVector` (planned)" in text
-    assert "https://arxiv.org/abs/2405.19504" in text
+    assert "`isometry.learning.pooling.TokenClusters` (planned)" in text
 
 
 def test_a_measured_system_shows_table_picture_verdict_and_command(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from isometry.indexes.choice import default_spec as default_spec
 from isometry.indexes.compressed import CompressedFlat as CompressedFlat
 from isometry.indexes.flat import Flat as Flat
 from isometry.indexes.inverted import Inverted as Inverted
+from isometry.indexes.maxsim import MaxSim as MaxSim
+from isometry.indexes.multivector import MultiVector as MultiVector
+from isometry.indexes.plaid import Plaid as Plaid
 from isometry.indexes.registry import load_index as load_index
 from isometry.indexes.seismic import Seismic as Seismic
 from isometry.indexes.spec import index_from_spec as index_from_spec

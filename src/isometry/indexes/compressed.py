@@ -181,11 +181,14 @@ class CompressedFlat(Levelled):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters and arrays that `save` writes and `from_folder` reads."""
         slots = self._built()
         parameters, arrays = self._levels.state(slots.capacity)
         parameters |= {"metric": self.metric, "spec": self.spec}
-        arrays |= {"row_ids": slots.row_ids, "slot_of": slots.slot_of}
-        write_folder(path, self.kind, parameters, arrays, kind_version=self.kind_version, overwrite=overwrite)
+        return parameters, arrays | {"row_ids": slots.row_ids, "slot_of": slots.slot_of}
 
     @classmethod
     def from_folder(cls, folder: Folder) -> Self:

@@ -103,6 +103,11 @@ class Flat:
         """Number of ids given out so far, removed ones included: the length of an `allowed` mask."""
         return 0 if self._rows is None else len(self._rows)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that searches read."""
+        return sum(part.nbytes for rows in (self._built(), self._terms) for part in rows.parts)
+
     def __len__(self) -> int:
         return self.n_rows if self._alive is None else int(np.count_nonzero(self._alive))
 
@@ -220,11 +225,14 @@ class Flat:
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters and arrays that `save` writes and `from_folder` reads."""
         arrays: dict[str, Any] = {"vectors": self._built().parts, "terms": self._terms.parts}
         if self._alive is not None:
             arrays["alive"] = self._alive
-        parameters = {"metric": self.metric, "largest_norm": self._largest_norm}
-        write_folder(path, self.kind, parameters, arrays, kind_version=self.kind_version, overwrite=overwrite)
+        return {"metric": self.metric, "largest_norm": self._largest_norm}, arrays
 
     @classmethod
     def from_folder(cls, folder: Folder) -> Self:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from isometry.errors import Damaged
 from isometry.estimators import fitted_arrays
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
-from isometry.kernels import rows as layouts
-from isometry.kernels.rows import ByteRows, NibbleRows, Rows, TableRows, code_bytes, grown
+from isometry.indexes.keeping import State, part_state, read_part, read_rows, rows_state
+from isometry.kernels.rows import TWO_LEVELS, ByteRows, NibbleRows, Rows, TableRows, grown
 from isometry.threads import processors, run_parts
 from isometry.vectors import as_dense
 
@@ -21,21 +21,16 @@ if TYPE_CHECKING:
     from isometry.kernels.graph import Space
     from isometry.storage import Folder
 
-__all__ = ["Levels", "Queries", "chain_of", "frozen"]
+__all__ = ["Levels", "Queries", "chain_of", "check_norms", "frozen", "frozen_rows"]
 
 _CODECS = ("codec", "refine")
 _SURE_NORM = 2.0**-50
-_SPARE_BYTES = 64
 _PIECE = 4096
 _QUERIES = 32
-_LAYOUTS: dict[str, type[Any]] = {
-    name: item for name, item in vars(layouts).items() if isinstance(item, type) and issubclass(item, tuple)
-}
-_FIRST_LEVEL = {layout: NibbleRows if bits == 4 else ByteRows for (bits, _), layout in layouts.TWO_LEVELS.items()}
+_FIRST_LEVEL = {layout: NibbleRows if bits == 4 else ByteRows for (bits, _), layout in TWO_LEVELS.items()}
 _EMPTY = np.empty(0, np.float32)
 
 Floats = NDArray[np.float32]
-State = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 
 
 class Queries(NamedTuple):
@@ -280,7 +275,7 @@ class Levels:
 
         codec, coder = self._part("codec"), LVQ(bits=8)
         decoded = codec.inverse_transform(self.walk.codes) - codec.mean_
-        return _frozen_rows(coder.rows(coder.fit_transform(decoded))), decoded.shape[1]
+        return frozen_rows(coder.rows(coder.fit_transform(decoded))), decoded.shape[1]
 
     def link_space(self, slots: NDArray[np.int32], rows: Rows, dim: int) -> Space:
         """Return how the `link_rows` in `slots` are compared: by distance, under dot as if on one sphere."""
@@ -360,14 +355,12 @@ class Levels:
         arrays: dict[str, Any] = {"centre": self._centre, "shift": self._shift, "bias": self.bias[:used]}
         kept = {"fine": self.fine} | ({"walk": self.walk} if self._apart() else {})
         for level, rows in kept.items():
-            parameters[level] = type(rows).__name__
-            for name, array in rows._asdict().items():
-                spare = -(-_SPARE_BYTES // max(1, array.itemsize * array.shape[1]))
-                arrays[f"{level}_{name}"] = [array[:used], np.zeros((spare, array.shape[1]), array.dtype)]
+            parameters[level], found = rows_state(level, rows, used)
+            arrays |= found
         for role in self._stored or self._fitted:
-            kind, values, fitted = self._stored[role] if role in self._stored else state(self._fitted[role])
-            parameters[role] = {"kind": kind, "parameters": values, "arrays": sorted(fitted)}
-            arrays |= {f"{role}_{name.lower()}": array for name, array in fitted.items()}
+            stored = self._stored[role] if role in self._stored else state(self._fitted[role])
+            parameters[role], found = part_state(role, stored)
+            arrays |= found
         return parameters, arrays
 
     @classmethod
@@ -377,14 +370,7 @@ class Levels:
         levels.dim, levels._walk_dim = (folder.parameter(name, int) for name in ("dim", "walk_dim"))
         for role in [*takewhile(folder.parameters.__contains__, map(_nth, count())), *_CODECS]:
             if role in folder.parameters:
-                entry = folder.parameter(role, dict)
-                kind, values, names = (entry.get(name) for name in ("kind", "parameters", "arrays"))
-                if not isinstance(kind, str) or not isinstance(values, dict) or not isinstance(names, list):
-                    raise folder.damaged(f"{role} is described by {entry!r:.80}")
-                missing = [name for name in names if f"{role}_{name}".lower() not in folder.arrays]
-                if missing:
-                    raise folder.damaged(f"array {missing[0]!r:.80} of its {role} is missing")
-                levels._stored[role] = kind, values, {name: folder.arrays[f"{role}_{name}".lower()] for name in names}
+                levels._stored[role] = read_part(folder, role)
         # The first folders have none of these, and need none.
         usual = {
             "full_dim": levels.dim,
@@ -401,8 +387,8 @@ class Levels:
             raise folder.damaged("its codec or its dimensions are missing")
         if not 0 <= levels._entry < len(levels._stored) or len(levels._maps) != len(maps):
             raise folder.damaged(f"its queries are mapped by {maps!r:.80}, from part {levels._entry} on")
-        fine = _read_rows(folder, "fine", used, levels._fine_dim)
-        walk = _read_rows(folder, "walk", used, levels.walk_dim) if "walk" in folder.parameters else None
+        fine = read_rows(folder, "fine", used, levels._fine_dim)
+        walk = read_rows(folder, "walk", used, levels.walk_dim) if "walk" in folder.parameters else None
         if levels._has("refine") and walk is None:
             raise folder.damaged("the rows of its codec are missing")
         levels._centre = folder.array("centre", np.float32, (levels._full_dim if metric == "l2" else 0,))
@@ -449,8 +435,8 @@ class Levels:
     def _keep(self, walk: Rows | None, fine: Rows, bias: Floats) -> None:
         self._own_fine, self._own_bias = fine, bias
         self._own_walk: Any = () if walk is None or walk[0] is fine[0] else walk
-        self.fine = _frozen_rows(fine)
-        self.walk = _frozen_rows(self._own_walk) if self._own_walk else _first_level(self.fine)
+        self.fine = frozen_rows(fine)
+        self.walk = frozen_rows(self._own_walk) if self._own_walk else _first_level(self.fine)
         self.bias = frozen(bias)
 
     def _apart(self) -> bool:
@@ -520,7 +506,8 @@ def check_norms(x: Floats, name: str) -> Floats:
     return norms
 
 
-def _frozen_rows(rows: Any) -> Any:
+def frozen_rows(rows: Any) -> Any:
+    """Return rows as read-only views; see `frozen`."""
     return type(rows)(*map(frozen, rows))
 
 
@@ -528,24 +515,3 @@ def _first_level(rows: Any) -> Any:
     """Return what a walk reads of rows, sharing their memory."""
     layout = _FIRST_LEVEL.get(type(rows))
     return rows if layout is None else layout(rows.codes, rows.constants)
-
-
-def _read_rows(folder: Folder, level: str, used: int, d: int) -> Any:
-    layout = _LAYOUTS.get(folder.parameter(level, str))
-    if layout is None:
-        raise folder.damaged(f"its {level} level is of the layout {folder.parameters[level]!r:.40}")
-    shapes = layouts.shapes(layout, d)
-    arrays = []
-    for name, (width, dtype) in zip(layout._fields, shapes, strict=True):
-        array = folder.array(f"{level}_{name}", dtype, (None, width))
-        spare = -(-_SPARE_BYTES // max(1, array.shape[1] * array.itemsize))
-        if len(array) != used + spare or (width is None and not _is_planes(array.shape[1], d)):
-            raise folder.damaged(f"array '{level}_{name}' has the shape {array.shape}")
-        arrays.append(array)
-    return layout(*arrays)
-
-
-def _is_planes(width: int, d: int) -> bool:
-    """Tell whether a row has room for 1 to 8 whole planes of d bits."""
-    planes, rest = divmod(width, code_bytes(d, 1))
-    return 1 <= planes <= 8 and not rest

@@ -8,7 +8,8 @@
 
 The codec after ``->`` holds the vectors for a second, finer look at what the index found. Which names there are is
 asked from the classes themselves: a class with ``spec_name`` is a part, its ``spec_fields`` are the parameters that the
-numbers stand for, in order.
+numbers stand for, in order; 0 stands for None. An index class with ``spec_around``, the name of a transform, is made
+where a specification begins with it, around the index that the rest describes: ``"FDE(20,5,16),PQ256x8,Flat -> LVQ4"``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Literal
 
 from isometry.errors import SpecError, did_you_mean
 
-__all__ = ["Part", "PartSpec", "Spec", "chain_text", "index_from_spec", "parse_spec", "parts"]
+__all__ = ["Part", "PartSpec", "Spec", "chain_text", "index_from_spec", "parse_spec", "part_spec", "parts"]
 
 Role = Literal["transform", "codec", "index"]
 _ROOMS: tuple[tuple[Role, str], ...] = (
@@ -108,6 +109,13 @@ def _parts_in(room: str, role: Role) -> Iterator[Part]:
             yield Part(name, role, getattr(item, "from_spec", item), fields, slots)
 
 
+@cache
+def _outer() -> Mapping[str, Any]:
+    """Return the index classes that are made around another index, by the transform that asks for them."""
+    room: list[Any] = list(vars(import_module("isometry.indexes")).values())
+    return {vars(item)["spec_around"]: item for item in room if isinstance(item, type) and "spec_around" in vars(item)}
+
+
 def parse_spec(text: str, known: Mapping[str, Part] | None = None) -> Spec:
     """Read a specification string; spaces around its parts do not matter.
 
@@ -154,6 +162,11 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     parsed = parse_spec(str(spec) if isinstance(spec, Spec) else spec, known)
     only_an_index = not (parsed.transforms or parsed.codec or parsed.refine)
     available = known if known is not None else _indexes() if only_an_index else parts()
+    first, *others = parsed.transforms or (None,)
+    if first is not None and first.name in _outer():
+        refine = _make(parsed.refine, available) if parsed.refine else None
+        inner = Spec(parsed.index, tuple(others), parsed.codec)
+        return _outer()[first.name].from_spec(_make(first, available), inner, refine, metric=metric)
     index = available[parsed.index.name]
     wanted = {
         "transform": tuple(_make(part, available) for part in parsed.transforms) or None,
@@ -253,11 +266,11 @@ class _Parser:
 
 def chain_text(parts: Mapping[str, Any], index: PartSpec) -> str:
     """Return the specification of an index with transforms, a ``codec`` and a ``refine``, which may be None."""
-    codec, refine = (parts[role] if parts[role] is None else _part_of(parts[role]) for role in ("codec", "refine"))
-    return str(Spec(index, tuple(map(_part_of, parts["transform"])), codec, refine))
+    codec, refine = (parts[role] if parts[role] is None else part_spec(parts[role]) for role in ("codec", "refine"))
+    return str(Spec(index, tuple(map(part_spec, parts["transform"])), codec, refine))
 
 
-def _part_of(part: Any) -> PartSpec:
+def part_spec(part: Any) -> PartSpec:
     """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``LVQ8``."""
     usual = type(part)()
     fields = list(getattr(part, "spec_fields", ()))
@@ -267,4 +280,5 @@ def _part_of(part: Any) -> PartSpec:
         and (len(fields) > 1 or getattr(part, fields[-1]) is None)
     ):
         fields.pop()
-    return PartSpec(part.spec_name, tuple(getattr(part, field) for field in fields))
+    values = (getattr(part, field) for field in fields)
+    return PartSpec(part.spec_name, tuple(0 if value is None else value for value in values))

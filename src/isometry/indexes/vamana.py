@@ -375,6 +375,10 @@ class Vamana(Levelled):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters and arrays that `save` writes and `from_folder` reads."""
         slots = self._built()
         parameters, arrays = self._levels.state(slots.capacity)
         parameters |= {
@@ -385,7 +389,7 @@ class Vamana(Levelled):
             "graph": self._graph, "row_ids": slots.row_ids, "slot_of": slots.slot_of, "entries": self._entries,
             "twins": self._twins.following,
         }  # fmt: skip
-        write_folder(path, self.kind, parameters, arrays, kind_version=self.kind_version, overwrite=overwrite)
+        return parameters, arrays
 
     @classmethod
     def from_folder(cls, folder: Folder) -> Self:

@@ -163,13 +163,16 @@ def assign(
     edges: NDArray[np.int64],
     mean: NDArray[np.float32] | None = None,
     threads: int | None = None,
-) -> NDArray[np.uint8]:
-    """Return the codes (n, m) of the rows of `x`, less `mean`: in every sub-space the nearest of k <= 256 centroids."""
+) -> NDArray[Any]:
+    """Return the codes (n, m) of the rows of `x`, less `mean`: in every sub-space the nearest of k centroids.
+
+    They are bytes for up to 256 centroids, else of 16 bits, for up to 65,536.
+    """
     m, n = len(edges) - 1, len(x)
     scale = unit_scale(codebooks)
     across, bias = _across(codebooks / scale, edges)
     origin = np.zeros(x.shape[1], np.float32) if mean is None else mean
-    out = np.empty((n, m), np.uint8)
+    out = np.empty((n, m), np.uint8 if len(codebooks) <= 256 else np.uint16)
 
     def one(first: int) -> None:
         rows = slice(first, first + _BLOCK_ROWS)

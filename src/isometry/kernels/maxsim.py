@@ -2,8 +2,9 @@ r"""MaxSim: how well sets of stored vectors answer a query of several vectors, s
 
 The score of a set P for a query Q is the Chamfer similarity :math:`\sum_{q \in Q} \max_{p \in P} \langle q, p\rangle`.
 The query's vectors lie side by side in registers; eight rows of a set are read, decoded where they are codes, and meet
-all of them. Products are of floats, so scores are exact up to rounding for what the rows hold, and a set's score has
-the same bytes whatever other sets it is asked with and for any number of threads.
+all of them. Of rows that choose from tables, each code is instead the place of what it adds for all of the query's
+vectors. Products are of floats, so scores are exact up to rounding for what the rows hold, and a set's score has the
+same bytes whatever other sets it is asked with and for any number of threads.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.rows import BFloat16Rows, Float16Rows, Float32Rows, NibbleRows, Rows
+from isometry.kernels.rows import BFloat16Rows, Float16Rows, Float32Rows, NibbleRows, Rows, TableRows
 from isometry.kernels.score import QUERY_SPARE, decode, inlined
 from isometry.kernels.simd import (
+    add_f32,
     address,
     bf16_to_f32,
     f16_to_f32,
@@ -27,15 +29,18 @@ from isometry.kernels.simd import (
     load_f32,
     load_u8x16,
     nibbles_as_f32,
+    rolled,
     spread_f32,
     store_f32,
+    zero_f32,
 )
-from isometry.kernels.tile import TILE_COLUMNS, TILE_ROWS, eight, multiply, shares, tile, whole_tiles
+from isometry.kernels.tile import TILE_COLUMNS, TILE_ROWS, eight, keep_tile, shares, tile, whole_tiles
 from isometry.threads import in_threads
 
 __all__ = ["matches", "maxsim"]
 
 _TASK_TOKENS = 8192
+_TABLE = 256
 _LOWEST = np.float32(np.finfo(np.float32).min)
 
 
@@ -53,8 +58,9 @@ def maxsim(
     query : (m, d) float32
         Finite, and with values so small that products are.
     rows : Rows
-        The vectors of all sets, in any layout but `TableRows`. What a codec holds as its mean is not part of the
-        scores: the sum of the query's products with it is to be added to all.
+        The vectors of all sets, in any layout. What a codec holds as its mean is not part of the scores: the sum of the
+        query's products with it is to be added to all. `TableRows` of one column may be wider than bytes, for a query
+        that is products with more than 256 vectors.
     offsets : (n + 1,) int64
         Set i owns the rows ``offsets[i]`` to ``offsets[i + 1]``.
     candidates : (c,) int64
@@ -117,6 +123,11 @@ def _floats_of(rows: Any, slot: Any, spare: Any) -> Any:
     raise NotImplementedError("for compiled code only")
 
 
+def _tile_of(rows: Any, sources: Any, d: Any, table: Any, line: Any) -> Any:
+    """Return the registers of eight rows, as `tile` does, for what `_floats_of` returned of each."""
+    raise NotImplementedError("for compiled code only")
+
+
 @inlined()
 def _row(array, slot):
     return address(array) + slot * array.strides[0]
@@ -124,6 +135,10 @@ def _row(array, slot):
 
 def _plain(rows, slot, spare):
     return _row(rows.values, slot)
+
+
+def _itself(rows, slot, spare):
+    return slot
 
 
 def _decoded(rows, slot, spare):
@@ -162,13 +177,41 @@ _READERS: dict[type, Callable[..., Any]] = {
     Float16Rows: _converted(f16_to_f32),
     BFloat16Rows: _converted(bf16_to_f32),
     NibbleRows: _from_nibbles,
+    TableRows: _itself,
 }
 """How floats of a row are had faster than by `decode`, whose loops the compiler leaves as they are for these."""
+
+
+def _multiplied(rows, sources, d, table, line):
+    return tile(sources, d, table, line)
+
+
+def _looked_up(rows, sources, d, table, line):
+    r0, r1, r2, r3, r4, r5, r6, r7 = sources
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero_f32()
+    codes = rows.codes
+    for j in range(codes.shape[1]):
+        rolled()
+        a0 = add_f32(a0, load_f32(table + line * np.int64(codes[r0, j])))
+        a1 = add_f32(a1, load_f32(table + line * np.int64(codes[r1, j])))
+        a2 = add_f32(a2, load_f32(table + line * np.int64(codes[r2, j])))
+        a3 = add_f32(a3, load_f32(table + line * np.int64(codes[r3, j])))
+        a4 = add_f32(a4, load_f32(table + line * np.int64(codes[r4, j])))
+        a5 = add_f32(a5, load_f32(table + line * np.int64(codes[r5, j])))
+        a6 = add_f32(a6, load_f32(table + line * np.int64(codes[r6, j])))
+        a7 = add_f32(a7, load_f32(table + line * np.int64(codes[r7, j])))
+        table += line * _TABLE
+    return a0, a1, a2, a3, a4, a5, a6, a7
 
 
 @overload(_floats_of, jit_options={"forceinline": True})
 def _(rows, slot, spare):
     return _READERS.get(rows.instance_class, _decoded)
+
+
+@overload(_tile_of, jit_options={"forceinline": True})
+def _(rows, sources, d, table, line):
+    return _looked_up if rows.instance_class is TableRows else _multiplied
 
 
 @kernel
@@ -188,7 +231,7 @@ def _maxsim(table, m, rows, offsets, candidates, out):
                 sources[i] = _floats_of(rows, first + i, spare[i])
             eight_rows = eight(sources[:some])
             for column in range(0, line, 4 * TILE_COLUMNS):
-                a0, a1, a2, a3, a4, a5, a6, a7 = tile(eight_rows, d, at + column, line)
+                a0, a1, a2, a3, a4, a5, a6, a7 = _tile_of(rows, eight_rows, d, at + column, line)
                 a0, a1, a2, a3 = larger_f32(a0, a4), larger_f32(a1, a5), larger_f32(a2, a6), larger_f32(a3, a7)
                 a0 = larger_f32(larger_f32(a0, a2), larger_f32(a1, a3))
                 store_f32(to + column, larger_f32(a0, load_f32(to + column)))
@@ -200,16 +243,19 @@ def _maxsim(table, m, rows, offsets, candidates, out):
 
 @kernel
 def _matches(table, rows, offsets, candidates, numbers, products):
-    d = table.shape[0]
+    d, line = table.shape[0], 4 * table.shape[1]
     side, spare = np.empty((TILE_ROWS, table.shape[1]), np.float32), np.zeros((TILE_ROWS, d + QUERY_SPARE), np.float32)
     sources = np.empty(TILE_ROWS, np.int64)
+    at, to = address(table), address(side)
     for c in range(len(candidates)):
         start, stop = offsets[candidates[c]], offsets[candidates[c] + 1]
         for first in range(start, stop, TILE_ROWS):
             some = min(TILE_ROWS, stop - first)
             for i in range(some):
                 sources[i] = _floats_of(rows, first + i, spare[i])
-            multiply(sources[:some], d, table, side)
+            eight_rows = eight(sources[:some])
+            for column in range(0, line, 4 * TILE_COLUMNS):
+                keep_tile(_tile_of(rows, eight_rows, d, at + column, line), to + column, line)
             for i in range(some):
                 for j in range(numbers.shape[1]):
                     if side[i, j] > products[c, j]:

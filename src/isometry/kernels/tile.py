@@ -14,7 +14,7 @@ from isometry.kernels.compiled import kernel
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import address, fma, load_f32, rolled, spread_f32, store_f32, zero_f32
 
-__all__ = ["TILE_COLUMNS", "TILE_ROWS", "eight", "multiply", "shares", "tile", "whole_tiles"]
+__all__ = ["TILE_COLUMNS", "TILE_ROWS", "eight", "keep_tile", "multiply", "shares", "tile", "whole_tiles"]
 
 TILE_ROWS, TILE_COLUMNS = 8, 16
 
@@ -71,19 +71,25 @@ def eight(sources):
     )  # fmt: skip
 
 
+@inlined()
+def keep_tile(registers, to, line):
+    """Store eight registers, each `line` bytes after the one before."""
+    a0, a1, a2, a3, a4, a5, a6, a7 = registers
+    store_f32(to, a0)
+    store_f32(to + line, a1)
+    store_f32(to + 2 * line, a2)
+    store_f32(to + 3 * line, a3)
+    store_f32(to + 4 * line, a4)
+    store_f32(to + 5 * line, a5)
+    store_f32(to + 6 * line, a6)
+    store_f32(to + 7 * line, a7)
+
+
 @kernel
 def multiply(sources, d, table, out):
     """Write the products of up to eight rows, given by their addresses, with all columns of a table of whole tiles."""
     rows = eight(sources)
     line = 4 * table.shape[1]
-    at, to, place = address(table), address(out), 4 * out.shape[1]
+    at, to = address(table), address(out)
     for column in range(0, line, 4 * TILE_COLUMNS):
-        a0, a1, a2, a3, a4, a5, a6, a7 = tile(rows, d, at + column, line)
-        store_f32(to + column, a0)
-        store_f32(to + place + column, a1)
-        store_f32(to + 2 * place + column, a2)
-        store_f32(to + 3 * place + column, a3)
-        store_f32(to + 4 * place + column, a4)
-        store_f32(to + 5 * place + column, a5)
-        store_f32(to + 6 * place + column, a6)
-        store_f32(to + 7 * place + column, a7)
+        keep_tile(tile(rows, d, at + column, line), to + column, 4 * out.shape[1])

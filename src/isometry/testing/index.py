@@ -29,6 +29,7 @@ from scipy.sparse import issparse
 from isometry.errors import AlreadyExists, InvalidInput
 from isometry.indexes.base import METRICS, Index, Mutable
 from isometry.storage import read_folder
+from isometry.vectors import MultiVectors
 
 __all__ = ["IndexCase", "check_index", "index_checks"]
 
@@ -58,7 +59,8 @@ class IndexCase:
     metrics : sequence of str
         Those to test; ``make`` gets each.
     data : callable
-        ``data(n, seed)`` returns n items of the kind the index holds; by default dense vectors.
+        ``data(n, seed)`` returns n items of the kind the index holds: an array, `MultiVectors` or a list of texts; by
+        default dense vectors.
     bad : sequence
         Values that `build`, `add` and `search` must refuse with `InvalidInput`.
     recall : float
@@ -348,10 +350,17 @@ def _well_formed(result: Result, nq: int, k: int, n_rows: int) -> None:
 
 def _exact(x: Any, q: Any, k: int, metric: str) -> Result:
     """Return the answer from a full float64 score matrix."""
-    a, b = (np.asarray(rows.toarray() if issparse(rows) else rows, np.float64) for rows in (x, q))
-    if metric == "cosine":
-        a, b = a / np.linalg.norm(a, axis=1, keepdims=True), b / np.linalg.norm(b, axis=1, keepdims=True)
-    scores = -np.square(b[:, None] - a).sum(axis=2) if metric == "l2" else b @ a.T
+    if isinstance(x, MultiVectors):
+        scores = np.array([[_similarities(p, query, metric).max(axis=1).sum() for p in x] for query in q])
+    else:
+        scores = _similarities(x, q, metric)
     scores = scores.astype(np.float32)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(scores, order, axis=1)
+
+
+def _similarities(x: Any, q: Any, metric: str) -> NDArray[np.float64]:
+    a, b = (np.asarray(rows.toarray() if issparse(rows) else rows, np.float64) for rows in (x, q))
+    if metric == "cosine":
+        a, b = a / np.linalg.norm(a, axis=1, keepdims=True), b / np.linalg.norm(b, axis=1, keepdims=True)
+    return -np.square(b[:, None] - a).sum(axis=2) if metric == "l2" else b @ a.T

@@ -41,7 +41,7 @@ class FDE(BaseEstimator):
     k_sim : int, default 5
         Hyperplanes of each cut, 0 to 20; there are 2 to the power of this many cells.
     dim_proj : int or None, default 16
-        Numbers that a cell's sum or average is projected to, at most d; with None, or d itself, it is kept as it is.
+        Numbers that a cell's sum or average is projected to, at most d; with None, 0 or d itself, it is kept as it is.
     dim_final : int, optional
         Numbers of the whole encoding, into which a count-sketch adds up all. Many repetitions and cells without an
         inner projection, sketched, keep more than an encoding that is made with that many numbers.
@@ -94,7 +94,7 @@ class FDE(BaseEstimator):
     """
 
     spec_name: ClassVar[str] = "FDE"
-    spec_fields: ClassVar[tuple[str, ...]] = ("repetitions", "k_sim", "dim_proj")
+    spec_fields: ClassVar[tuple[str, ...]] = ("repetitions", "k_sim", "dim_proj", "dim_final")
 
     n_features_in_: int
     n_components_: int
@@ -139,30 +139,32 @@ class FDE(BaseEstimator):
         self.n_features_in_, self.seed_, self.layout_version_ = d, seed, LAYOUT_VERSION
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
+    def transform(self, X: Any, *, threads: int | None = None) -> NDArray[np.float32]:
         """Return the encodings (n, n_components_) of n documents.
 
         Parameters
         ----------
         X : MultiVectors or sequence of (t, d) arrays
+        threads : int, optional
+            At most this many; by default all processors.
 
         Raises
         ------
         DimensionMismatch, InvalidInput
             Another d than that of `fit`, NaN, infinity, or a value of magnitude over 2^60.
         """
-        return self._encoded(X, document=True)
+        return self._encoded(X, document=True, threads=threads)
 
-    def transform_query(self, X: Any) -> NDArray[np.float32]:
-        """Return the encodings (n, n_components_) of n queries; raises as `transform`."""
-        return self._encoded(X, document=False)
+    def transform_query(self, X: Any, *, threads: int | None = None) -> NDArray[np.float32]:
+        """Return the encodings (n, n_components_) of n queries; parameters and errors are those of `transform`."""
+        return self._encoded(X, document=False, threads=threads)
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
         """Return the encodings of documents after `fit` to them."""
         sets = as_multi(X, name="X")
         return self.fit(sets).transform(sets)
 
-    def _encoded(self, x: Any, *, document: bool) -> NDArray[np.float32]:
+    def _encoded(self, x: Any, *, document: bool, threads: int | None) -> NDArray[np.float32]:
         check_is_fitted(self)
         if self.layout_version_ != LAYOUT_VERSION:
             raise NewerFormat(
@@ -183,13 +185,14 @@ class FDE(BaseEstimator):
             average=document,
             fill=document and bool(self.fill),
             scale=1.0 if document else 1 / repetitions,
+            threads=threads,
         )
 
     def _plan(self, d: int) -> tuple[int, int, int, int, int]:
         """Return the checked (repetitions, k_sim, numbers of a cell, of all cells, of an encoding)."""
         repetitions = check_range("repetitions", self.repetitions, 1)
         k = check_range("k_sim", self.k_sim, 0, _MOST_CELLS)
-        size = d if self.dim_proj is None else check_range("dim_proj", self.dim_proj, 1, d)
+        size = d if self.dim_proj is None else check_range("dim_proj", self.dim_proj, 0, d) or d
         check_choice("projection", self.projection, ("count-sketch", "sign"))
         total = repetitions * size << k
         if total > _MOST_NUMBERS:

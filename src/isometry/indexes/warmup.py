@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 
+from isometry.indexes.multivector import MultiVector
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
+from isometry.indexes.tokens import TokenIndex
 from isometry.indexes.vamana import Vamana
 from isometry.threads import processors
+from isometry.vectors import MultiVectors
 
 __all__ = ["every_spec", "warm_up"]
 
@@ -79,13 +83,17 @@ def _smallest(spec: str) -> str:
     """Return an index that calls the same kernels: they know layouts, not dimensions, and few links try all of them."""
     parsed = parse_spec(spec)
     index = PartSpec(Vamana.spec_name, (2,)) if parsed.index.name == Vamana.spec_name else parsed.index
-    return str(replace(parsed, transforms=(), index=index))
+    encoded = any(part.name == MultiVector.spec_around for part in parsed.transforms)
+    return str(replace(parsed, transforms=(PartSpec(MultiVector.spec_around, (1, 3, 2)),) * encoded, index=index))
 
 
 def _drive(spec: str) -> None:
     """Have an index of few vectors do everything that an index does."""
-    x = np.random.default_rng(0).standard_normal((_ROWS, _DIM), dtype=np.float32)
-    index = index_from_spec(spec, metric="dot").build(x)
+    x: Any = np.random.default_rng(0).standard_normal((_ROWS, _DIM), dtype=np.float32)
+    index = index_from_spec(spec, metric="dot")
+    if isinstance(index, TokenIndex):
+        x = MultiVectors(x, np.arange(_ROWS + 1))
+    index.build(x)
     index.search(x[:1], threads=1)
     if not isinstance(index, Vamana):
         return

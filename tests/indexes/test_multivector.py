@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from isometry.codecs import LVQ, Float32
 from isometry.errors import Damaged, DimensionMismatch, InvalidInput, NewerFormat, SpecError, TooLarge
+from isometry.evaluation.token_sets import topic_mixture
 from isometry.indexes import MaxSim, MultiVector, Plaid, index_from_spec, load_index
 from isometry.storage import read_folder, write_folder
 from isometry.transforms import FDE
@@ -27,7 +28,7 @@ def sets_of(lengths, d=16, seed=0, scale=1.0):
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((20, d))
     tokens = centres[rng.integers(20, size=sum(lengths))] + 0.6 * rng.standard_normal((sum(lengths), d))
-    return MultiVectors(scale * tokens, np.concatenate([[0], np.cumsum(lengths)]))
+    return MultiVectors(scale * tokens, np.cumsum([0, *lengths]))
 
 
 def by_numpy(sets, queries, metric):
@@ -78,9 +79,10 @@ def test_with_all_candidates_every_index_is_exact(spec, metric):
     assert (found[0][2] == -1).all(), "a query without tokens has no hits"
 
 
-@pytest.mark.parametrize("spec", SPECS[1:])
+@pytest.mark.parametrize("spec", ["FDE(20,4,8),LVQ4,Flat -> Float32", "Float32,PLAID64x2"])
 def test_few_candidates_find_most(spec):
-    sets, queries = sets_of(np.random.default_rng(1).integers(5, 30, 2000)), sets_of([8] * 30, seed=5)
+    mixture = topic_mixture(2000, 30, dim=32, topics=50, seed=1)
+    sets, queries = mixture.documents, mixture.queries
     exact = MaxSim().build(sets).search(queries, 10)[0]
     index = index_from_spec(spec).build(sets)
     recalls = [
@@ -134,8 +136,10 @@ def test_what_makes_no_sense_is_refused(spec):
     for call in (index.search, index.add):
         with pytest.raises(DimensionMismatch, match="has 8 dimensions; expected 16"):
             call([np.zeros((2, 8))])
-        with pytest.raises(InvalidInput, match=r"token 1 of . has norm 4e"):
+        with pytest.raises(InvalidInput, match="row 1 has norm 4e"):
             call([np.zeros((1, 16)), np.full((1, 16), 1e20)])
+        with pytest.raises(InvalidInput, match=r"token 0 of . has norm 4e\+16; expected at most 2\^50"):
+            call([np.full((1, 16), 1e16)])
     with pytest.raises(DimensionMismatch):
         index.matches(np.zeros((2, 8)), [0])
     for wrong in ([2], [-1], ["a"]):
@@ -186,7 +190,7 @@ def test_removing_most_gives_bytes_back_and_changes_no_answer(spec, tmp_path):
         ("LVQ4,PLAID256x2", None),
         ("PLAID0x2", None),
         ("FDE(10,4,8),LVQ4,Flat -> LVQ4", None),
-        ("FDE(20,4),PQ256x8,Vamana32 -> PQ32", "FDE20x4,PQ256,Vamana32 -> PQ32"),
+        ("FDE(20,4),PQ256x8,Vamana32 -> PQ32", "FDE20x4,PQ256x8,Vamana32 -> PQ32"),
         ("FDE(4,3,0,64),PCA16,Flat", None),
     ],
 )
@@ -306,7 +310,7 @@ def test_centroids_that_do_not_fit(tmp_path):
             load_index(tmp_path / str(i))
 
 
-@pytest.mark.parametrize("spec", ["FDE(1,1,2),Flat -> LVQ8", "PQ2,PLAID2"])
+@pytest.mark.parametrize("spec", ["FDE(1,1,2),Flat -> LVQ8", "Float16,PLAID2"])
 def test_no_flipped_byte_crashes(spec, tmp_path):
     command = [sys.executable, Path(__file__).with_name("damage.py"), tmp_path, spec, "cosine", "unverified"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

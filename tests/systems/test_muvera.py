@@ -11,7 +11,7 @@ from isometry.systems import get_system, muvera
 from isometry.systems.pages import page
 from isometry.vectors import MultiVectors
 
-SCALE = muvera.Scale(400, 0, 8, (), 2, (2, 3), 20, 1)
+SCALE = muvera.Scale(400, 0, 8, (), 2, (10, 4), 20, 1)
 DATA = "topics 128-d"
 
 

@@ -55,7 +55,7 @@ def similarities(queries, documents):
 
 @pytest.mark.parametrize("projection", ["count-sketch", "sign"])
 @pytest.mark.parametrize("dim_final", [None, 50])
-@pytest.mark.parametrize("dim_proj", [4, 12, None])
+@pytest.mark.parametrize("dim_proj", [4, 12, 0, None])
 @pytest.mark.parametrize("fill", [True, False])
 def test_documents_are_averaged_and_queries_summed_up_by_the_definition(projection, dim_final, dim_proj, fill):
     sets = unit_sets([1, 30, 0, 100], 12, 0)
@@ -214,8 +214,8 @@ def test_bad_input_is_refused():
         ("repetitions", 0, "an integer >= 1"),
         ("k_sim", 21, "an integer from 0 to 20"),
         ("k_sim", -1, "an integer from 0 to 20"),
-        ("dim_proj", 17, "an integer from 1 to 16"),
-        ("dim_proj", 0, "an integer from 1 to 16"),
+        ("dim_proj", 17, "an integer from 0 to 16"),
+        ("dim_proj", -1, "an integer from 0 to 16"),
         ("dim_final", 65, "an integer from 1 to 64"),
         ("projection", "sparse", "one of count-sketch, sign"),
     ],

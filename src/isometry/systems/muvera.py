@@ -35,6 +35,7 @@ OURS = tuple(
 )
 RIVALS = ("Float16,PLAID", "PQ32,PLAID")
 SMALL_CODEC = "PQ32"
+CENTROIDS = 1024
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
         tell(0, None, f"{sets.name} token by token")
         _token_by_token(found, exact, baselines)
         tell(0, None, f"compression on {sets.name}")
-        _compressed(found, exact[:, :10], figures)
+        _compressed(found, exact[:, :10], seed, figures, baselines)
         tell(0, None, f"searching {sets.name}")
         _race(found, exact[:, :10], scale.rounds)
         _race_figures(found, figures, baselines)
@@ -311,11 +312,13 @@ def _token_by_token(found: Found, exact: NDArray[np.int64], baselines: list[Figu
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
 
-def _compressed(found: Found, exact: NDArray[np.int64], figures: list[Figure]) -> None:
+def _compressed(
+    found: Found, exact: NDArray[np.int64], seed: int, figures: list[Figure], baselines: list[Figure]
+) -> None:
     """Measure what compressed encodings lose after the second look, and what compressed tokens lose in a full scan."""
     from isometry.evaluation import Figure
     from isometry.evaluation.throughput import mean_recall
-    from isometry.indexes import index_from_spec
+    from isometry.indexes import MaxSim, index_from_spec
 
     sets = found.sets
     for dense in DENSE:
@@ -325,14 +328,36 @@ def _compressed(found: Found, exact: NDArray[np.int64], figures: list[Figure]) -
         figures.append(
             Figure(data=sets.name, method=f"{FDE_SPEC},{dense}", measure="recall@10, 100 candidates", value=recall)
         )
+
+    def keep(method: str, nbytes: float, recall: float, home: list[Figure]) -> None:
+        for measure, value in (("bytes per token", nbytes), ("recall@10, all candidates", recall)):
+            home.append(Figure(data=sets.name, method=method, measure=measure, value=value))
+
     for codec in CODECS:
         index = index_from_spec(f"{codec},MaxSim", metric="dot").build(sets.documents)
         recall = mean_recall(index.search(sets.queries, 10)[0], exact)
         found.codecs[codec] = index.bytes_per_token, recall
-        figures += [
-            Figure(data=sets.name, method=f"{codec},MaxSim", measure="bytes per token", value=index.bytes_per_token),
-            Figure(data=sets.name, method=f"{codec},MaxSim", measure="recall@10, all candidates", value=recall),
-        ]
+        keep(f"{codec},MaxSim", index.bytes_per_token, recall, figures)
+    for bits in (1, 2):
+        index = MaxSim(metric="dot").build(_residuals(sets.documents, bits, seed))
+        recall = mean_recall(index.search(sets.queries, 10)[0], exact)
+        keep(f"{CENTROIDS} centroids and {bits} bits a value", 2 + sets.documents.dim * bits / 8, recall, baselines)
+
+
+def _residuals(sets: MultiVectors, bits: int, seed: int) -> MultiVectors:
+    """Return tokens as ColBERTv2 keeps them: a centroid, and for each value one of the quantiles of what is left."""
+    from isometry.estimators import generator
+    from isometry.kernels.kmeans import assign, train, training_rows
+    from isometry.vectors import MultiVectors
+
+    tokens, edges, rng = sets.tokens, np.array([0, sets.dim]), generator(seed)
+    rows, scale = training_rows(tokens, np.zeros(sets.dim, np.float32), 64 * CENTROIDS, rng)
+    centroids = scale * train(rows, edges, CENTROIDS, n_iter=8, rng=rng)
+    near = centroids[assign(tokens, centroids, edges)[:, 0]]
+    left, levels = tokens - near, np.arange(2**bits)
+    some = left[:: max(1, len(left) // CENTROIDS)]
+    cuts, values = (np.quantile(some, at) for at in (levels[1:] / 2**bits, (levels + 0.5) / 2**bits))
+    return MultiVectors(near + values[np.searchsorted(cuts, left)], sets.offsets)
 
 
 # -- the whole search --------------------------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ def test_every_layout_is_walked_and_refined():
     pairs = set()
     for spec in specs:
         assert index_from_spec(spec).spec == spec
-    alone = [spec for spec in specs if "->" not in spec]
+    assert {"Inverted", "Seismic"} <= set(specs)
+    alone = [spec for spec in specs if "Vamana" in spec and "->" not in spec]
     for spec in alone:
         levels = index_from_spec(spec)._levels
         levels.fit(x, None)

@@ -155,15 +155,16 @@ def test_an_index_gets_only_what_it_takes():
         index_from_spec("LVQ8,Flat", known=KNOWN)
 
 
-TOKENS = {"MaxSim", "PLAID"}
+TOKENS, SPARSE = {"MaxSim", "PLAID"}, {"Inverted", "Seismic"}
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_index_prints_the_spec_it_was_made_from(metric):
     indexes = [entry for entry in parts().values() if entry.role == "index"]
-    assert {"Flat", "Vamana", *TOKENS} <= {entry.name for entry in indexes}
+    assert {"Flat", "Vamana", *TOKENS, *SPARSE} <= {entry.name for entry in indexes}
     for entry in indexes:
-        if metric == "l2" and entry.name in TOKENS:  # tokens are compared by cosine or dot
+        assert index_from_spec(entry.name).metric == ("dot" if entry.name in SPARSE else "cosine")
+        if (metric == "l2" and entry.name in TOKENS) or (metric != "dot" and entry.name in SPARSE):
             continue
         index = index_from_spec(entry.name, metric=metric)
         assert index.metric == metric

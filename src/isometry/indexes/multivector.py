@@ -71,7 +71,7 @@ class MultiVector(TokenIndex):
     spec_around: ClassVar[str] = "FDE"
 
     @classmethod
-    def from_spec(cls, transform: Any, index: Spec, refine: Any, *, metric: str) -> Self:
+    def from_spec(cls, transform: Any, index: Spec, refine: Any, *, metric: str = "cosine") -> Self:
         """Return the index of a specification that begins with an FDE."""
         return cls(metric=metric, fde=transform, index=index, codec=refine)
 

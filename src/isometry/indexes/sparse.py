@@ -166,6 +166,18 @@ class SparseIndex(ABC):
     # -- for subclasses ------------------------------------------------------------------------------------------------
 
     @abstractmethod
+    def search(
+        self,
+        q: Any,
+        k: int = 10,
+        *,
+        effort: int | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return ids and scores, each (nq, k), by `_search`; see `isometry.indexes.Index`."""
+
+    @abstractmethod
     def _make(self, rows: csr_array, terms: Terms, forward: Forward, progress: Progress | None) -> Built:
         """Return what is built of rows whose columns are numbers of terms."""
 

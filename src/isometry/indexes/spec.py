@@ -140,14 +140,15 @@ def parse_spec(text: str, known: Mapping[str, Part] | None = None) -> Spec:
     return _Parser(text, known).spec()
 
 
-def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[str, Part] | None = None) -> Any:
+def index_from_spec(spec: str | Spec, *, metric: str | None = None, known: Mapping[str, Part] | None = None) -> Any:
     """Return a new, empty index as a specification describes it.
 
     Parameters
     ----------
     spec : str or Spec
         E.g. ``"Flat"``; the index prints it back as ``index.spec``.
-    metric : {"cosine", "dot", "l2"}, default "cosine"
+    metric : {"cosine", "dot", "l2"}, optional
+        By default the index's own: ``"cosine"``, of sparse vectors ``"dot"``.
     known : mapping, optional
         Parts by name; by default all that isometry has.
 
@@ -158,6 +159,7 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     InvalidInput
         A number that a part refuses.
     """
+    compared = {} if metric is None else {"metric": metric}
     # A Spec is printed and read again, so that one built by hand passes the same checks.
     parsed = parse_spec(str(spec) if isinstance(spec, Spec) else spec, known)
     only_an_index = not (parsed.transforms or parsed.codec or parsed.refine)
@@ -166,7 +168,7 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     if first is not None and first.name in _outer():
         refine = _make(parsed.refine, available) if parsed.refine else None
         inner = Spec(parsed.index, tuple(others), parsed.codec)
-        return _outer()[first.name].from_spec(_make(first, available), inner, refine, metric=metric)
+        return _outer()[first.name].from_spec(_make(first, available), inner, refine, **compared)
     index = available[parsed.index.name]
     wanted = {
         "transform": tuple(_make(part, available) for part in parsed.transforms) or None,
@@ -177,7 +179,7 @@ def index_from_spec(spec: str | Spec, *, metric: str = "cosine", known: Mapping[
     for slot in given:
         if slot not in index.slots:
             raise SpecError(f"{index.name} takes no {slot}, but the spec {str(parsed)!r} names one; leave it out")
-    return _make(parsed.index, available, metric=metric, **given)
+    return _make(parsed.index, available, **compared, **given)
 
 
 def _make(part: PartSpec, known: Mapping[str, Part], **more: Any) -> Any:

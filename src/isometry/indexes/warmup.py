@@ -13,8 +13,10 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from isometry.indexes.multivector import MultiVector
+from isometry.indexes.sparse import SparseIndex
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
 from isometry.indexes.tokens import TokenIndex
 from isometry.indexes.vamana import Vamana
@@ -28,16 +30,20 @@ _LEVELS = ("LVQ8", "LVQ4")
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
 _SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 """One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
+_SPARSE = ("Inverted", "Seismic")
 _ROWS, _DIM = 200, 16
 
 
 def every_spec() -> list[str]:
-    """Return specifications that together read every layout in a walk, and with usual ones every usual finer one."""
+    """Return specifications that together read every layout in a walk, with usual ones every usual finer one.
+
+    Those of sparse vectors, whose rows have layouts of their own, come last.
+    """
     walks = [*_FLOATS, *_LEVELS]
     alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS, *_SMALL)]
     pairs = [(codec, refine) for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec]
     pairs += [(codec, "LVQ8") for codec in _SMALL]
-    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs]
+    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs] + list(_SPARSE)
 
 
 def warm_up(
@@ -93,8 +99,13 @@ def _drive(spec: str) -> None:
     index = index_from_spec(spec, metric="dot")
     if isinstance(index, TokenIndex):
         x = MultiVectors(x, np.arange(_ROWS + 1))
+    elif isinstance(index, SparseIndex):
+        x = csr_array(np.abs(x))
     index.build(x)
     index.search(x[:1], threads=1)
+    if isinstance(index, SparseIndex):
+        index.add(x[:1])
+        index.search(x[:1], threads=1)
     if not isinstance(index, Vamana):
         return
     for share in (0.01, 0.99):

@@ -63,6 +63,14 @@ def test_frequent_terms_come_first():
     assert Terms.of(x[:0]).numbers(np.arange(2)).tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("columns", [[3, 0, 7], [3, 2**40, 7], []])
+def test_columns_are_found_by_table_and_by_search(columns):
+    terms = Terms(np.array(columns, np.int64))
+    asked = np.array([0, 2, 3, 7, 8, 2**40, 2**50])
+    expected = [columns.index(column) if column in columns else -1 for column in asked.tolist()]
+    assert terms.numbers(asked).tolist() == expected
+
+
 def test_unknown_values_are_refused():
     with pytest.raises(InvalidInput, match="values is 'int4'; expected one of float16, uint8"):
         Forward.of(csr_array((1, 1), dtype=np.float32), "int4")

@@ -24,6 +24,7 @@ _CHUNK = 16
 _TERM_BYTES = (2, 4)
 _VALUE_BYTES = {"float16": 2, "uint8": 1}
 _TOP_EXPONENT = 15
+_TABLE_PER_TERM, _SMALL_TABLE = 16, 2**17
 
 
 class Terms:
@@ -39,6 +40,12 @@ class Terms:
         self.columns = columns
         self._numbers = np.argsort(columns, kind="stable").astype(np.int32)
         self._ascending = columns[self._numbers]
+        # A vocabulary's columns are looked up in a table; hashes of words, say, are searched for.
+        last = int(self._ascending[-1]) if len(columns) else 0
+        self._table: NDArray[np.int32] | None = None
+        if last < _TABLE_PER_TERM * len(columns) + _SMALL_TABLE:
+            self._table = np.full(last + 2, -1, np.int32)
+            self._table[self._ascending] = self._numbers
 
     @classmethod
     def of(cls, x: csr_array) -> Terms:
@@ -51,8 +58,8 @@ class Terms:
 
     def numbers(self, columns: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the numbers of columns; -1 for those that do not occur."""
-        if not len(self):
-            return np.full(len(columns), -1, np.int32)
+        if self._table is not None:
+            return self._table[np.minimum(columns, len(self._table) - 1)]
         places = np.searchsorted(self._ascending, columns).clip(max=len(self) - 1)
         return np.where(self._ascending[places] == columns, self._numbers[places], np.int32(-1)).astype(np.int32)
 

@@ -251,7 +251,7 @@ class _Seismic(Built):
             return self.scan(asked, passing, 0, ids, scores)
         scratch = self._scratch.pop() if self._scratch else self._new_scratch()
         scored = int(kernels.search(
-            self.forward.rows, self.lists, self.links, mask_of(passing), *asked.frozen(), *how, scratch, ids,
+            self.forward.rows, self.lists, self.links, mask_of(passing), *asked.heaviest_first().frozen(), *how, scratch, ids,
             scores,
         ))  # fmt: skip
         self._scratch.append(scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
-from isometry.indexes.base import check_allowed, check_lengths, check_row_ids, check_search, not_built
+from isometry.indexes.base import LARGEST_NORM, check_allowed, check_lengths, check_row_ids, check_search, not_built
 from isometry.indexes.forward import VALUES, Forward, Terms, Values
 from isometry.indexes.levels import frozen
 from isometry.indexes.spec import PartSpec
@@ -37,7 +38,7 @@ def mask_of(passing: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
 
 
 class Asked(NamedTuple):
-    """Queries in numbers of terms, as the rows of a CSR: the heaviest terms first, of equal ones the more frequent."""
+    """Queries in numbers of terms, as the rows of a CSR."""
 
     starts: NDArray[np.int64]
     terms: NDArray[np.int32]
@@ -46,12 +47,18 @@ class Asked(NamedTuple):
     @classmethod
     def of(cls, queries: csr_array, terms: Terms) -> Asked:
         """Number the terms of queries; those that do not occur are left out."""
-        numbers = terms.numbers(queries.indices)
-        query = np.repeat(np.arange(queries.shape[0]), np.diff(queries.indptr))
-        order = np.lexsort((numbers, -queries.data, query))
-        order = order[numbers[order] >= 0]
-        starts = np.searchsorted(query[order], np.arange(queries.shape[0] + 1))
-        return cls(starts, numbers[order], queries.data[order])
+        numbers, starts = terms.numbers(queries.indices), queries.indptr.astype(np.int64)
+        known = numbers >= 0
+        if known.all():
+            return cls(starts, numbers, queries.data)
+        return cls(np.concatenate([[0], np.cumsum(known)])[starts], numbers[known], queries.data[known])
+
+    def heaviest_first(self) -> Asked:
+        """Return the queries with the terms of each in the order of their weights, of equal ones the more frequent."""
+        query = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        part = slice(self.starts[0], self.starts[-1])
+        order = np.lexsort((self.terms[part], -self.weights[part], query))
+        return Asked(self.starts - self.starts[0], self.terms[part][order], self.weights[part][order])
 
     def part(self, first: int, last: int) -> Asked:
         """Return some of the queries."""
@@ -417,16 +424,17 @@ class _Added(Compact):
 
 def check_weights(x: csr_array, name: str) -> csr_array:
     """Return sparse vectors as they are, or raise `InvalidInput` for negative weights and those too large."""
-    from scipy.sparse.linalg import norm
-
-    if x.nnz and x.data.min() < 0:
+    if not x.nnz:
+        return x
+    least, largest = float(x.data.min()), float(x.data.max())
+    if least < 0:
         row = int(np.searchsorted(x.indptr, x.data.argmin(), side="right")) - 1
         raise InvalidInput(
-            f"{name} row {row} has the weight {x.data.min():.3g}; expected none below 0: summaries and sums of lists "
-            "are bounds only then (index the negative part as terms of their own)"
+            f"{name} row {row} has the weight {least:.3g}; expected none below 0: summaries and sums of lists are "
+            "bounds only then (index the negative part as terms of their own)"
         )
-    if x.nnz:
-        check_lengths(norm(x.astype(np.float64), axis=1), name)
+    if largest * math.sqrt(x.shape[1]) > LARGEST_NORM:
+        check_lengths(np.sqrt(x.astype(np.float64).power(2).sum(axis=1)), name)
     return x
 
 

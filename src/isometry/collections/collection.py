@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from isometry.collections.segment import Cost
-    from isometry.encoders import Encoder, Fingerprint, Progress
+    from isometry.encoders import Encoder, Progress
 
 __all__ = ["LOCK", "Collection"]
 
@@ -480,7 +480,7 @@ class Collection:
     def _check_origin(self, given: Given, encoded_by: Any) -> None:
         """Raise `SpaceMismatch` unless every kind of vectors given comes from its space, as far as that is known."""
         several = encoded_by if isinstance(encoded_by, list | tuple) else () if encoded_by is None else (encoded_by,)
-        said: list[Fingerprint] = [getattr(each, "fingerprint", each) for each in several]
+        said: list[Any] = [getattr(each, "fingerprint", each) for each in several]
         spaces = [space for space, own in zip(self._spaces, given, strict=True) if own is not None]
         if said and not spaces:  # in a column of the records, not seen yet
             spaces = [space for space in self._spaces if space.fingerprint in said] or [self._spaces.dense]

@@ -124,7 +124,9 @@ class Hits:
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """Return mode and hits as plain Python values; with `explain` also the `terms` of each."""
-        hits = [{"id": hit.id, "score": hit.score, "passage": hit.passage, "row": hit.row} for hit in self]
+        hits: list[dict[str, Any]] = [
+            {"id": hit.id, "score": hit.score, "passage": hit.passage, "row": hit.row} for hit in self
+        ]
         if explain:
             for hit, terms in zip(hits, self.terms, strict=True):
                 hit["terms"] = [{**asdict(term), "product": term.product} for term in terms]

@@ -145,7 +145,7 @@ def open(
     return Collection(Path(path), version=version, **_loaded(load_encoders(encoder, sparse_encoder)))
 
 
-def _loaded(encoders: dict[Kind, tuple[Any, Encoder]]) -> dict[str, Encoder | None]:
+def _loaded(encoders: dict[Kind, tuple[Any, Encoder]]) -> dict[str, Any]:
     """Return the loaded encoders as parameters of `Collection`."""
     dense, sparse = (encoders[kind][1] if kind in encoders else None for kind in ("dense", "sparse"))
     return {"encoder": dense, "sparse_encoder": sparse}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import MissingExtra, NotFound, check_range
 from isometry.evaluation.corpora import digest_texts, kept, unit
-from isometry.vectors import MultiVectors
+from isometry.vectors import MultiVectors, as_multi
 
 if TYPE_CHECKING:
     from isometry.encoders.base import Encoder, Progress
@@ -165,7 +165,7 @@ def text_tokens(
         return made[0]
 
     def head() -> NDArray[np.float32]:
-        some = late().encode_document(documents[: max(1, HEAD_ROWS // 16)])
+        some = as_multi(late().encode_document(documents[: max(1, HEAD_ROWS // 16)]))
         tokens = some.tokens[:HEAD_ROWS].astype(np.float64)
         return np.linalg.eigh(tokens.T @ tokens)[1][:, ::-1][:, :dim].astype(np.float32)
 
@@ -178,7 +178,7 @@ def text_tokens(
         def encoded() -> list[MultiVectors]:
             call = late().encode_query if role == "queries" else late().encode_document
             for start in range(0 if not found else len(texts), len(texts), _PIECE):
-                some = call(texts[start : start + _PIECE])
+                some = as_multi(call(texts[start : start + _PIECE]))
                 found.append(MultiVectors(unit(some.tokens @ axes), some.offsets))
                 if progress is not None:
                     progress(min(start + _PIECE, len(texts)), len(texts), f"{role} of {name} encoded")
@@ -189,5 +189,5 @@ def text_tokens(
         values = kept(home, base, lambda: np.concatenate([part.tokens.astype(np.float16) for part in encoded()]))
         return MultiVectors(values, np.concatenate([[0], np.cumsum(lengths)]))
 
-    ids = judged or ((), (), {})
-    return TokenSets(name, tokens(documents, "documents"), tokens(queries, "queries"), *ids)
+    document_ids, query_ids, qrels = judged or ((), (), {})
+    return TokenSets(name, tokens(documents, "documents"), tokens(queries, "queries"), document_ids, query_ids, qrels)

@@ -164,8 +164,8 @@ def index_from_spec(spec: str | Spec, *, metric: str | None = None, known: Mappi
     parsed = parse_spec(str(spec) if isinstance(spec, Spec) else spec, known)
     only_an_index = not (parsed.transforms or parsed.codec or parsed.refine)
     available = known if known is not None else _indexes() if only_an_index else parts()
-    first, *others = parsed.transforms or (None,)
-    if first is not None and first.name in _outer():
+    if parsed.transforms and parsed.transforms[0].name in _outer():
+        first, *others = parsed.transforms
         refine = _make(parsed.refine, available) if parsed.refine else None
         inner = Spec(parsed.index, tuple(others), parsed.codec)
         return _outer()[first.name].from_spec(_make(first, available), inner, refine, **compared)

@@ -165,7 +165,7 @@ class MultiVector(TokenIndex):
 
     def _read(self, folder: Folder) -> None:
         inner = folder.inner("dense")
-        made = index_classes().get(inner.kind)
+        made: Any = index_classes().get(inner.kind)
         if made is None or not issubclass(made, _DENSE):
             raise folder.damaged(f"it holds an index of the kind {inner.kind!r} over its encodings")
         self._dense, self._fde_stored, self._parts = made.from_folder(inner), read_part(folder, "fde"), None

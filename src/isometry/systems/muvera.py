@@ -382,9 +382,9 @@ def _race(found: Found, exact: NDArray[np.int64], rounds: int) -> None:
         for target, effort in entry.efforts.items():
             calls[f"{target} {spec}"] = _one_by_one(index, sets.queries, effort)
     for name, seconds in medians(take_turns(calls, rounds=rounds)).items():
-        target, _, spec = name.partition(" ")
+        wanted, _, spec = name.partition(" ")
         entry = next(entry for entry in found.entries if entry.spec == spec)
-        entry.seconds[float(target)] = seconds / len(sets.queries)
+        entry.seconds[float(wanted)] = seconds / len(sets.queries)
 
 
 def _searching(index: Any, queries: MultiVectors) -> Callable[[int], Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isometry.errors import Damaged, InvalidInput
-from isometry.indexes import BM25, load_index
+from isometry.indexes import BM25, Inverted, Seismic, load_index
 from isometry.indexes.bm25 import METHODS
 from isometry.storage import read_folder, write_folder
 
@@ -271,3 +271,20 @@ def test_explanations_add_up_to_scores(method):
     assert index.explain(query, [1, 3]) == [[], []]
     with pytest.raises(InvalidInput, match="id 9 does not exist"):
         index.explain(query, [9])
+
+
+@pytest.mark.parametrize("make", [Inverted, lambda: Seismic(n_postings=1000)])
+def test_its_weights_can_be_searched_as_sparse_vectors(make):
+    rng = np.random.default_rng(0)
+    words = np.array([f"{a}{b}{c}" for a in "bdfg" for b in "aeio" for c in "lmnr"])
+    texts = [" ".join(rng.choice(words, 12)) for _ in range(300)]
+    index = BM25(language=None).build(texts[:250])
+    index.add(texts[250:])
+    index.remove([3, 260])
+    sparse = make().build(index.weights())
+    queries = ["bal bam bam dil", texts[7], "unknown", ""]
+    ids, scores = index.search(queries, k=20)
+    assert scores == pytest.approx(sparse.search(index.counts(queries), k=20, effort=1000)[1], rel=2e-3)
+    assert not np.isin(sparse.search(index.counts(texts), k=300, effort=1000)[0], [3, 260]).any()
+    assert index.counts(queries)[[0], :].sum() == 4
+    assert (ids[2:] == -1).all()

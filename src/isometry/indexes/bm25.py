@@ -21,6 +21,8 @@ from isometry.storage import Folder, write_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from scipy.sparse import csr_array
+
 __all__ = ["BM25"]
 
 METHODS = ("robertson", "lucene", "atire", "bm25l", "bm25+")
@@ -317,6 +319,33 @@ class BM25:
                 found[row].append((word, count, float(totals[row])))
         return found
 
+    def weights(self) -> csr_array:
+        """Return the weight of each word in each text, (n_rows, dim) float32: what searches add up.
+
+        With the queries of `counts`, an index of sparse vectors answers as this one does:
+        ``Inverted().build(bm25.weights()).search(bm25.counts(["sleeping cat"]))``. Rows of removed texts are empty. For
+        the methods bm25l and bm25+ the weights are without what a text gets for a word it lacks, which is the same for all
+        texts; those of robertson may be negative.
+
+        O(entries log entries).
+        """
+        terms, rows, weights = [np.empty(0, np.int64)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+        for term in range(self.dim):
+            for entries, values in self._entries(term):
+                kept = slice(None) if self._alive is None else self._alive[entries]
+                rows.append(entries[kept])
+                weights.append(values[kept])
+                terms.append(np.full(len(rows[-1]), term))
+        return _as_csr(np.concatenate(weights), np.concatenate(rows), np.concatenate(terms), (self._n_rows, self.dim))
+
+    def counts(self, texts: list[str]) -> csr_array:
+        """Return how often queries have each word, (nq, dim) float32; words that no text has are left out."""
+        counted = [Counter(self._find(word) for word in self._words(text)) for text in check_texts(texts, "texts")]
+        known = [[(term, count) for term, count in each.items() if term >= 0] for each in counted]
+        rows = np.repeat(np.arange(len(known)), [len(each) for each in known])
+        flat = np.array([pair for each in known for pair in each], np.int64).reshape(-1, 2)
+        return _as_csr(flat[:, 1].astype(np.float32), rows, flat[:, 0], (len(known), self.dim))
+
     def _search_one(
         self, words: list[str], k: int, mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -487,6 +516,16 @@ class _Known(dict[str, int]):
         kept = self._keep(word)
         self[word] = -1 if kept is None else self._number(kept)
         return self[word]
+
+
+def _as_csr(
+    values: NDArray[np.float32], rows: NDArray[np.integer], columns: NDArray[np.integer], shape: tuple[int, int]
+) -> csr_array:
+    from scipy.sparse import coo_array
+
+    result = coo_array((values, (rows, columns)), shape=shape).tocsr()
+    result.sort_indices()
+    return result
 
 
 def _by_every_term(offsets: NDArray[np.int64], rows: NDArray[np.int32], weights: NDArray[np.float32]) -> Postings:

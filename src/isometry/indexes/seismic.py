@@ -250,10 +250,12 @@ class _Seismic(Built):
         if passing is not None and np.count_nonzero(passing) <= _FEW:
             return self.scan(asked, passing, 0, ids, scores)
         scratch = self._scratch.pop() if self._scratch else self._new_scratch()
-        scored = int(kernels.search(
-            self.forward.rows, self.lists, self.links, mask_of(passing), *asked.heaviest_first().frozen(), *how, scratch, ids,
-            scores,
-        ))  # fmt: skip
+        own = asked.heaviest_first().frozen()
+        scored = int(
+            kernels.search(
+                self.forward.rows, self.lists, self.links, mask_of(passing), *own, *how, scratch, ids, scores
+            )
+        )
         self._scratch.append(scratch)
         for i in () if passing is None else np.flatnonzero(ids[:, -1] < 0).tolist():
             # Rows that pass may all lie in what lists do not keep.

@@ -323,9 +323,9 @@ class BM25:
         """Return the weight of each word in each text, (n_rows, dim) float32: what searches add up.
 
         With the queries of `counts`, an index of sparse vectors answers as this one does:
-        ``Inverted().build(bm25.weights()).search(bm25.counts(["sleeping cat"]))``. Rows of removed texts are empty. For
-        the methods bm25l and bm25+ the weights are without what a text gets for a word it lacks, which is the same for all
-        texts; those of robertson may be negative.
+        ``Inverted().build(bm25.weights()).search(bm25.counts(["sleeping cat"]))``. Rows of removed texts are empty.
+        For the methods bm25l and bm25+ the weights are without what a text gets for a word it lacks, which is the same
+        for all texts; those of robertson may be negative.
 
         O(entries log entries).
         """

@@ -282,16 +282,103 @@ def _mixed(state):
 
 
 @inlined()
-def _sampled(count, wanted, state, out):
-    """Write `wanted` distinct numbers below `count`, ascending, in a random way; `out` has room for `count`."""
+def _drawn(count, wanted, state, out):
+    """Write the numbers below `count`, `wanted` of them drawn at random to the front; returns the generator's state."""
     for i in range(count):
         out[i] = i
     for i in range(wanted):
         state, number = _mixed(state)
         other = i + np.int64(number % np.uint64(count - i))
         out[i], out[other] = out[other], out[i]
-    out[:wanted].sort()
     return state
+
+
+@inlined()
+def _lists_of(starts, terms, weights, rows, places):
+    """Return a small inverted index of some rows: its terms, their lists' bounds, and rows (by place) and weights.
+
+    In `places`, zero elsewhere, every term gets the number of its list, from 1.
+    """
+    entries = 0
+    for row in rows:
+        entries += starts[row + 1] - starts[row]
+    found, n_found = np.empty(entries, np.int32), 0
+    for row in rows:
+        for e in range(starts[row], starts[row + 1]):
+            if places[terms[e]] == 0:
+                found[n_found] = terms[e]
+                n_found += 1
+            places[terms[e]] += 1
+    bounds = np.zeros(n_found + 1, np.int64)
+    for i in range(n_found):
+        bounds[i + 1] = bounds[i] + places[found[i]]
+        places[found[i]] = i + 1
+    fill = bounds.copy()
+    owners, values = np.empty(entries, np.int32), np.empty(entries, np.float32)
+    for c in range(len(rows)):
+        for e in range(starts[rows[c]], starts[rows[c] + 1]):
+            at = places[terms[e]] - 1
+            owners[fill[at]], values[fill[at]] = c, weights[e]
+            fill[at] += 1
+    return found[:n_found], bounds, owners, values
+
+
+@inlined()
+def _nearest(heavy_terms, heavy_weights, row, places, lists, alive, scores):
+    """Return the centroid with the largest product with a row's heaviest terms, of those that are alive."""
+    _, bounds, owners, values = lists
+    scores[:] = 0
+    for h in range(heavy_terms.shape[1]):
+        weight = heavy_weights[row, h]
+        if weight == 0:
+            break
+        at = places[heavy_terms[row, h]] - 1
+        if at >= 0:
+            for e in range(bounds[at], bounds[at + 1]):
+                scores[owners[e]] += weight * values[e]
+    nearest, most = -1, np.float32(-1)
+    for c in range(len(scores)):
+        if scores[c] > most and alive[c]:
+            nearest, most = c, scores[c]
+    return nearest
+
+
+@inlined()
+def _join(heavy_terms, heavy_weights, rows, places, lists, count, least, home):
+    """Write the centroid that each row joins, small groups dissolved; returns how many groups there are."""
+    alive, scores, members = np.ones(count, np.bool_), np.zeros(count, np.float32), np.zeros(count, np.int64)
+    for i in range(len(rows)):
+        home[i] = _nearest(heavy_terms, heavy_weights, rows[i], places, lists, alive, scores)
+        members[home[i]] += 1
+    for c in range(count):
+        alive[c] = members[c] > least
+    lasting = np.count_nonzero(alive)
+    if lasting == 0:
+        home[:] = 0
+        return 1
+    for i in range(len(rows)):
+        if not alive[home[i]]:
+            home[i] = _nearest(heavy_terms, heavy_weights, rows[i], places, lists, alive, scores)
+    return lasting
+
+
+@inlined()
+def _regroup(rows, home, count, sizes):
+    """Put rows in the order of their groups, in place, and write the sizes of these; returns how many there are."""
+    slots = np.zeros(count + 1, np.int64)
+    for i in range(len(rows)):
+        slots[home[i] + 1] += 1
+    n_groups = 0
+    for c in range(count):
+        if slots[c + 1]:
+            sizes[n_groups] = slots[c + 1]
+            n_groups += 1
+        slots[c + 1] += slots[c]
+    before = rows.copy()
+    for i in range(len(rows)):
+        rows[slots[home[i]]] = before[i]
+        slots[home[i]] += 1
+    return n_groups
 
 
 @kernel
@@ -324,7 +411,7 @@ def group(
     counts : (t,) int32
         Written: number of blocks.
     """
-    ends = np.zeros(n_terms + 1, np.int32)
+    places = np.zeros(n_terms + 1, np.int32)
     for number in range(first, last):
         list_rows = rows[list_starts[number] : list_starts[number + 1]]
         length = len(list_rows)
@@ -336,102 +423,20 @@ def group(
         state = np.uint64(seed) + np.uint64(number) * np.uint64(0xD1B54A32D192ED03)
         if wanted > 1:
             chosen = np.empty(length, np.int64)
-            state = _sampled(length, wanted, state, chosen)
-            entries = 0
-            for c in range(wanted):
-                row = list_rows[chosen[c]]
-                entries += starts[row + 1] - starts[row]
-            touched = np.empty(entries, np.int32)
-            n_touched = 0
-            for c in range(wanted):
-                row = list_rows[chosen[c]]
-                for e in range(starts[row], starts[row + 1]):
-                    if ends[terms[e]] == 0:
-                        touched[n_touched] = terms[e]
-                        n_touched += 1
-                    ends[terms[e]] += 1
-            begins = np.empty(n_touched, np.int32)
-            total = 0
-            for i in range(n_touched):
-                begins[i] = total
-                total += ends[touched[i]]
-                ends[touched[i]] = i + 1
-            fill = begins.copy()
-            owners, values = np.empty(entries, np.int32), np.empty(entries, np.float32)
-            for c in range(wanted):
-                row = list_rows[chosen[c]]
-                for e in range(starts[row], starts[row + 1]):
-                    at = ends[terms[e]] - 1
-                    owners[fill[at]] = c
-                    values[fill[at]] = weights[e]
-                    fill[at] += 1
-            alive = np.ones(wanted, np.bool_)
-            scores = np.zeros(wanted, np.float32)
-            members = np.zeros(wanted, np.int64)
-            for again in range(2):
+            state = _drawn(length, wanted, state, chosen)
+            chosen[:wanted].sort()
+            lists = _lists_of(starts, terms, weights, list_rows[chosen[:wanted]], places)
+            n_blocks = _join(heavy_terms, heavy_weights, list_rows, places, lists, wanted, least, home)
+            for term in lists[0]:
+                places[term] = 0
+            if way:
                 for i in range(length):
-                    if again and alive[home[i]]:
-                        continue
-                    row = list_rows[i]
-                    scores[:] = 0
-                    for h in range(heavy_terms.shape[1]):
-                        weight = heavy_weights[row, h]
-                        if weight == 0:
-                            break
-                        at = ends[heavy_terms[row, h]] - 1
-                        if at >= 0:
-                            for e in range(begins[at], fill[at]):
-                                scores[owners[e]] += weight * values[e]
-                    nearest, most = -1, np.float32(-1)
-                    for c in range(wanted):
-                        if scores[c] > most and alive[c]:
-                            nearest, most = c, scores[c]
-                    home[i] = nearest
-                    members[nearest] += 1
-                if again == 0:
-                    lasting = 0
-                    for c in range(wanted):
-                        alive[c] = members[c] > least
-                        lasting += alive[c]
-                    if lasting == 0:
-                        home[:] = 0
-                        members[:] = 0
-                        members[0] = length
-                        break
-                    for c in range(wanted):
-                        if not alive[c]:
-                            members[c] = 0
-            for i in range(n_touched):
-                ends[touched[i]] = 0
-            n_blocks = 0
-            for c in range(wanted):
-                n_blocks += members[c] > 0
-            if way == 1:
-                for i in range(length):
-                    home[i] = i * n_blocks // length
-            elif way == 2:
-                _sampled(length, length - 1, state, chosen)
-                for i in range(length - 1):
-                    state, drawn = _mixed(state)
-                    other = i + np.int64(drawn % np.uint64(length - i))
-                    chosen[i], chosen[other] = chosen[other], chosen[i]
+                    chosen[i] = i
+                if way == 2:
+                    _drawn(length, length - 1, state, chosen)
                 for i in range(length):
                     home[chosen[i]] = i * n_blocks // length
-        # counting sort by home
-        slots = np.zeros(wanted + 1, np.int64)
-        for i in range(length):
-            slots[home[i] + 1] += 1
-        n_blocks = 0
-        for c in range(wanted):
-            if slots[c + 1]:
-                sizes[list_starts[number] + n_blocks] = slots[c + 1]
-                n_blocks += 1
-            slots[c + 1] += slots[c]
-        counts[number] = n_blocks
-        before = list_rows.copy()
-        for i in range(length):
-            list_rows[slots[home[i]]] = before[i]
-            slots[home[i]] += 1
+        counts[number] = _regroup(list_rows, home, wanted, sizes[list_starts[number] :])
 
 
 @inlined()

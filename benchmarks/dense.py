@@ -33,14 +33,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isometry.errors import SpecError
-from isometry.evaluation import Environment, Figure, Outcome, Plot, Result
+from isometry.evaluation import Plot, Result
 from isometry.evaluation.corpora import (
     SPACES,
     VIEWS,
@@ -51,9 +50,9 @@ from isometry.evaluation.corpora import (
     widened,
 )
 from isometry.evaluation.result import Verdict
-from isometry.evaluation.throughput import exponent, least_effort, mean_recall, medians, take_turns
-from isometry.kernels.level import LEVEL
+from isometry.evaluation.throughput import least_effort, mean_recall, medians, take_turns
 from peers import OURS, Engine, Hnswlib, K, Ours, engines, resident_bytes
+from record import Curves, Record, growing, told
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -77,61 +76,16 @@ CLAIMS = {
 }
 
 
-class Record:
-    """What has been measured so far, saved after every part."""
-
-    def __init__(self, section: str, options: argparse.Namespace) -> None:
-        self.section, self.options = section, options
-        self.began = time.perf_counter()
-        self.figures: list[Figure] = []
-        self.plots: list[Plot] = []
-        self.settings: dict[str, Any] = {"k": K, "rounds": options.rounds, "kernels": LEVEL}
-        self.settings["load_average"] = os.getloadavg()
-
-    def add(self, data: str, method: str, measure: str, value: float, **more: Any) -> None:
-        """Note one figure."""
-        self.figures.append(Figure(data=data, method=method, measure=measure, value=float(value), **more))
-        print(f"{self.elapsed:7.0f} s  {data} | {method} | {measure}: {value:,.4g} {more.get('note', '')}", flush=True)
-
-    def left_out(self, what: str, why: str) -> None:
-        """Note what could not be measured."""
-        self.settings.setdefault("left out", {})[what] = why
-        print(f"{self.elapsed:7.0f} s  left out: {what}: {why}", flush=True)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.began
-
-    def value(self, method: str, measure: str, data: str | None = None) -> float | None:
-        """Return a figure's value; None where there is none."""
-        for figure in self.figures:
-            if (figure.method, figure.measure) == (method, measure) and data in (None, figure.data):
-                return figure.value
-        return None
-
-    def save(self, verdict: Verdict = "not measured", because: str = "The run has not come to its end yet.") -> Result:
-        """Write all figures so far."""
-        ours = tuple(figure for figure in self.figures if figure.method.startswith("isometry"))
-        peers = tuple(figure for figure in self.figures if not figure.method.startswith("isometry"))
-        outcome = Outcome(
-            verdict=verdict,
-            because=because,
-            figures=ours,
-            baselines=peers,
-            plots=tuple(self.plots),
-            settings=self.settings | {"load_average at the end": os.getloadavg()},
-        )
-        result = Result.of(
-            outcome,
-            name=f"dense-{self.section}{self.options.suffix}",
-            title=f"Dense search: {self.section}",
-            claim=CLAIMS[self.section],
-            environment=Environment.capture(seed=0, command=command(self.section, self.options), wall_s=self.elapsed),
-        )
-        self.options.out.mkdir(parents=True, exist_ok=True)
-        result.save(self.options.out / f"{result.name}.json")
-        return result
+def record_of(section: str, options: argparse.Namespace) -> Record:
+    """Return a section's record, without figures yet."""
+    return Record(
+        f"dense-{section}{options.suffix}",
+        f"Dense search: {section}",
+        CLAIMS[section],
+        command(section, options),
+        options.out,
+        {"k": K, "rounds": options.rounds},
+    )
 
 
 def command(section: str, options: argparse.Namespace) -> str:
@@ -225,7 +179,7 @@ def one_by_one(engine: Engine, q: np.ndarray, clients: int) -> Callable[[], None
 
 def throughput(options: argparse.Namespace) -> Result:
     """Queries per second at a recall, engines taking turns."""
-    record, vectors = Record("throughput", options), load(options).head(options.n, queries=options.queries)
+    record, vectors = record_of("throughput", options), load(options).head(options.n, queries=options.queries)
     several, missing = engines(tuple(options.specs or OURS), options.engines)
     for name in missing:
         record.left_out(name, "not installed")
@@ -253,7 +207,7 @@ def throughput(options: argparse.Namespace) -> Result:
                         f"{data}; {regime(threads, batch)}", name, f"QPS at {target:g}", len(q) / seconds, **ends
                     )
                 record.save()
-    return record.save(*judge_throughput(record, data))
+    return record.save(*judge_throughput(record, f"{data}; {regime(1, len(q))}"))
 
 
 def regime(threads: int, batch: int) -> str:
@@ -261,12 +215,10 @@ def regime(threads: int, batch: int) -> str:
     return f"{threads} thread{'s' * (threads > 1)}, batch {batch:,}"
 
 
-def judge_throughput(record: Record, data: str) -> tuple[Verdict, str]:
+def judge_throughput(record: Record, where: str) -> tuple[Verdict, str]:
     """Compare the best of ours with the best peer, one thread, whole batch."""
     names = list(dict.fromkeys(figure.method for figure in record.figures))
     ours, peers = ([n for n in names if n.startswith("isometry") is mine] for mine in (True, False))
-    batch = min(BATCH, record.options.queries)
-    where = f"{data}; {regime(1, batch)}"
     told, good = [], []
     for target in (0.95, 0.99):
         speeds = {n: v for n in names if (v := record.value(n, f"QPS at {target:g}", where)) is not None}
@@ -287,18 +239,18 @@ def judge_throughput(record: Record, data: str) -> tuple[Verdict, str]:
         told.append(f"our builds took {min(mine):.0f} to {max(mine):.0f} s and hnswlib's {reference:.0f} s")
         good.append(max(mine) <= reference)
     if not told:
-        return "not measured", f"On {data} nothing could be compared."
+        return "not measured", f"On {where} nothing could be compared."
     verdict: Verdict = "holds" if all(good) else "partly" if any(good) else "does not hold"
     return verdict, f"On {where}: {'; '.join(told)}."
 
 
 def growth(options: argparse.Namespace) -> Result:
     """Speed, build time and bytes as n grows."""
-    record, vectors = Record("growth", options), load(options)
+    record, vectors = record_of("growth", options), load(options)
     record.settings["wider"] = f"rows beyond {len(vectors):,} are real ones plus {NOISE} of a real difference"
     specs = tuple(options.specs or ("LVQ8,Vamana32", "LVQ8,Vamana64"))
     wanted = options.engines or [*(f"isometry {spec}" for spec in specs), "hnswlib M=32", "faiss HNSW32 SQ8"]
-    seen: dict[str, dict[str, list[list[float]]]] = {}
+    seen: Curves = {}
     for n in sorted(size for size in SIZES if size <= options.most):
         x = widened(vectors.x, n, share=NOISE)
         part = VectorSet(vectors.name, x, vectors.queries[: options.queries], vectors.training, vectors.folder)
@@ -317,39 +269,20 @@ def growth(options: argparse.Namespace) -> Result:
                 if value is not None:
                     seen.setdefault(measure, {}).setdefault(engine.name, []).append([float(n), value])
             record.save()
-    told = []
-    for measure, curves in seen.items():
-        for name, points in curves.items():
-            if len(points) > 1:
-                power = exponent(*np.array(points).T)
-                record.add(vectors.name, name, f"exponent of {measure}", power, note=f"{len(points)} sizes")
-                if name.startswith("isometry"):
-                    told.append(f"{name}: {measure} ~ n^{power:.2f}")
-    record.plots = [
-        Plot(
-            name=measure.split()[0].lower(),
-            title=f"{measure} as n grows, {vectors.name}",
-            x_label="vectors",
-            y_label=measure,
-            curves=curves,
-            log_x=True,
-            log_y=True,
-        )
-        for measure, curves in seen.items()
-    ]
+    words = growing(record, vectors.name, seen)
     slow = [f.value for f in record.figures if f.measure == "exponent of QPS at 0.95" and "isometry" in f.method]
     long = [f.value for f in record.figures if f.measure == "exponent of build s" and "isometry" in f.method]
     if not slow or not long:
         return record.save("not measured", "Fewer than two sizes were measured.")
     holds = min(slow) > -0.5 and max(long) < 1.3
-    return record.save("holds" if holds else "does not hold", "; ".join(told) + ".")
+    return record.save("holds" if holds else "does not hold", "; ".join(words) + ".")
 
 
 def churn(options: argparse.Namespace) -> Result:
     """Recall and speed while rows come and go."""
     from isometry.indexes import Flat
 
-    record, vectors = Record("churn", options), load(options)
+    record, vectors = record_of("churn", options), load(options)
     n = min(options.n, len(vectors) // 2)
     step = round(TURNOVER * n)
     x, q = np.ascontiguousarray(vectors.x[: n + CYCLES * step]), vectors.queries[: options.queries]
@@ -461,7 +394,7 @@ print(json.dumps([times, []]))
 
 def cold(options: argparse.Namespace) -> Result:
     """Start-up with an empty kernel cache and with a filled one, each in its own process."""
-    record = Record("cold", options)
+    record = record_of("cold", options)
     n = min(options.n, 2_000)
     x = synthetic_vectors(n, options.dim or 384).x
     data, told, slowest = f"synthetic {x.shape[1]}-d, n={n:,}", [], 0.0
@@ -519,7 +452,7 @@ def in_new_process(code: str, caches: dict[str, str]) -> tuple[dict[str, float],
 
 def latency(options: argparse.Namespace) -> Result:
     """One query a call, and what the Python layer adds."""
-    record = Record("latency", options)
+    record = record_of("latency", options)
     vectors = load(options).head(min(options.n, 100_000), queries=options.queries)
     specs = tuple(options.specs or ("LVQ8,Vamana64", "LVQ8,Vamana32", "Vamana64"))
     several, _ = engines(specs, options.engines or [*(f"isometry {s}" for s in specs), "hnswlib M=32", "faiss HNSW32"])
@@ -578,7 +511,7 @@ def few_vectors(spec: str, vectors: VectorSet) -> float:
 
 def scan(options: argparse.Namespace) -> Result:
     """Scans of all vectors beside the time to read them."""
-    record, vectors = Record("scan", options), load(options).head(options.n, queries=options.queries)
+    record, vectors = record_of("scan", options), load(options).head(options.n, queries=options.queries)
     x, exact = np.ascontiguousarray(vectors.x), vectors.exact(K)
     n, dim = x.shape
     data = f"{vectors.name}, n={n:,}"
@@ -684,14 +617,6 @@ def judge_scan(record: Record, names: list[str], data: str) -> tuple[Verdict, st
 
 
 SECTIONS = {each.__name__: each for each in (throughput, growth, churn, cold, latency, scan)}
-
-
-@contextmanager
-def told(section: str) -> Iterator[None]:
-    """Print how long a section took."""
-    began = time.perf_counter()
-    yield
-    print(f"{section}: {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """How fast is search over learned sparse vectors at a given accuracy, and how do build, bytes and growth stand?
 
     python benchmarks/sparse.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space splade|synthetic] [--n N]
-                                [--texts N] [--queries N] [--engines WORD ...] [--rounds R] [--out FOLDER]
+                                [--texts N] [--queries N] [--neighbours N] [--engines WORD ...] [--rounds R]
+                                [--out FOLDER]
 
 SECTION is one of these; without any, both are measured:
 
@@ -44,7 +45,6 @@ PEERS_UP_TO = 100_000
 THREADS = 2
 PLATEAU = 0.0005
 SWAPPED = 1 / 3
-NEIGHBOURS = 10
 CLAIMS = {
     "throughput": "at accuracy@10 .95 at least ten times as fast as exact evaluation; at each accuracy at most .8 of "
     "pyseismic-lsr's time per query, with fewer bytes per vector",
@@ -66,6 +66,8 @@ def record_of(section: str, options: argparse.Namespace) -> Record:
     space = "" if options.space == "splade" else f"-{options.space}"
     words = ["python benchmarks/sparse.py", section, "--data FOLDER", f"--space {options.space}", f"--n {options.n}"]
     words += [f"--queries {options.queries}", f"--rounds {options.rounds}"]
+    if options.neighbours:
+        words.append(f"--neighbours {options.neighbours}")
     if options.engines:
         words.append("--engines " + " ".join(f"'{word}'" for word in options.engines))
     return Record(
@@ -174,9 +176,9 @@ def timed(best: dict[tuple[str, float], Found], record: Record, data: str, round
 def throughput(options: argparse.Namespace) -> Result:
     """Time per query at an accuracy, and of single calls."""
     record, vectors = record_of("throughput", options), load(options)
-    several, missing = engines([*BUILDS, BUILDS[0]._replace(neighbours=NEIGHBOURS)], options.engines)
+    several, missing = engines([build._replace(neighbours=options.neighbours) for build in BUILDS], options.engines)
     if options.space == "synthetic":
-        several = [each for each in several if each.built_as in ("", str(BUILDS[0]))]
+        several = [each for each in several if not each.built_as or each.how[:-1] == BUILDS[0][:-1]]
     for name in missing:
         record.left_out(name, "not installed")
     data = f"{vectors.name}, n={len(vectors):,}"
@@ -339,6 +341,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=100_000, help="texts to encode; --n takes the first of them")
     parser.add_argument("--most", type=int, default=SIZES[-1], help="largest size of growth")
     parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--neighbours", type=int, default=0, help="near rows that both codes of Seismic keep of a row")
     parser.add_argument("--engines", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--suffix", default="", help="added to the result's name")

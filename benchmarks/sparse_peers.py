@@ -42,8 +42,8 @@ class Build(NamedTuple):
         return words + (f", {self.neighbours} neighbours" if self.neighbours else "")
 
 
-BUILDS = (Build(), Build(3000, 0.2, 0.5, 6), Build(2000, 0.1, 0.4, 3))
-"""Defaults of the authors' code, their guide's for high recall, and one of fewer postings."""
+BUILDS = (Build(),)
+"""The defaults of the authors' code; more may stand here, each is built and tried."""
 
 
 class SparseEngine:

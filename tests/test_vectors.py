@@ -103,6 +103,12 @@ def test_sparse_becomes_canonical_and_leaves_the_input_alone():
     assert x.data.tolist() == [1.0, 0.0, 2.0, 3.0]
 
 
+def test_sparse_that_is_canonical_stays_the_same_object():
+    x = random_array((4, 6), density=0.5, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    assert as_sparse(x) is x
+    assert as_sparse(csr_array(x, dtype=np.float64)).dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("x", "words"),
     [

@@ -189,7 +189,7 @@ def as_sparse(x: Any, dim: int | None = None, name: str = "x") -> csr_array:
     if not finite.all():
         raise InvalidInput(f"{name} has {np.sum(~finite)} values that are NaN or infinite; remove them")
     if x.format == "csr" and x.has_canonical_format and values.all():
-        if isinstance(x, csr_array) and values is x.data:
+        if values is x.data and isinstance(x, csr_array) and x.indices.dtype == np.int32:
             return x
         return csr_array((values, x.indices, x.indptr), shape=x.shape)
     result = csr_array(x, dtype=np.float32, copy=True)

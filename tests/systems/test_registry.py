@@ -15,7 +15,7 @@ from isometry.systems.base import STAGES
 
 ROWS = {  # name: state
     "muvera": "works",
-    "seismic": "planned",
+    "seismic": "works",
     "leanvec": "works",
     "fanns": "planned",
     "rag-storage": "works",

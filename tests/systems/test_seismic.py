@@ -40,8 +40,8 @@ def test_every_part_of_the_method_has_its_figures(result):
     assert set(figures(result, "rows scored at 0.99")) == {"10 neighbours", "no neighbours"}
     weights = figures(result, "bytes per non-zero")
     assert 3 <= weights["uint8 values"] < weights["float16 values"] < 5
-    errors = figures(result, "largest error, share of a row's maximum")
-    assert errors["float16 values"] < errors["uint8 values"] <= 0.501 / 255
+    losses = figures(result, "largest loss, share of a row's maximum")
+    assert losses["float16 values"] < losses["uint8 values"] <= 0.501 / 255
     assert figures(result, "accuracy@10")["nothing cut or skipped"] >= 0.999
 
 

@@ -177,7 +177,7 @@ def _blocks(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure], 
 
     found = {}
     for blocks in ("geometric", "fixed", "random"):
-        index = Seismic(blocks=blocks, seed=seed).build(vectors.x)  # type: ignore[arg-type]
+        index = Seismic(blocks=blocks, seed=seed).build(vectors.x)
         home = figures if blocks == "geometric" else baselines
         found[blocks] = _rows_scored(index, vectors, 0.95, f"{blocks} blocks", home)
     holds = found["geometric"] < min(found["fixed"], found["random"])
@@ -218,7 +218,7 @@ def _neighbours(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figur
 
 
 def _values(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure], baselines: list[Figure]) -> Check:
-    """Compare 8-bit values with float16 ones: bytes, accuracy of an exact search, and the largest error."""
+    """Compare 8-bit values with float16 ones: bytes, accuracy of an exact search, and the most that a weight loses."""
     import numpy as np
 
     from isometry.evaluation import Figure
@@ -231,17 +231,17 @@ def _values(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure], 
     found = {}
     for values, home in (("uint8", figures), ("float16", baselines)):
         packed = Forward.of(rows, values)  # type: ignore[arg-type]
-        off = float((np.abs(packed.decoded().data - rows.data) / largest).max())
+        lost = float(((rows.data - packed.decoded().data) / largest).max())
         accuracy = _try(Inverted(values=values).build(vectors.x), vectors, {}).accuracy  # type: ignore[arg-type]
         method, weight = f"{values} values", packed.nbytes / vectors.x.nnz
         home += [
             Figure(data=_data(vectors), method=method, measure="bytes per non-zero", value=weight),
             Figure(data=_data(vectors), method=method, measure="accuracy@10, exact search", value=accuracy),
-            Figure(data=_data(vectors), method=method, measure="largest error, share of a row's maximum", value=off),
+            Figure(data=_data(vectors), method=method, measure="largest loss, share of a row's maximum", value=lost),
         ]
-        found[values] = accuracy, weight, off
+        found[values] = accuracy, weight, lost
     small, wide = found["uint8"], found["float16"]
-    # Half a step of 1/255 is what rounding costs; a value that was clipped would be off by more.
+    # Half a step of 1/255 is what rounding costs; a weight that was clipped would lose more.
     holds = small[0] >= wide[0] - 0.003 and small[2] <= 0.501 / 255
     words = f"8-bit values take {small[1]:.2f} bytes per non-zero and have an accuracy of {small[0]:.4f}, float16 ones "
     return Check("values", holds, f"{words}{wide[1]:.2f} and {wide[0]:.4f}, and no weight is clipped")

@@ -42,7 +42,7 @@ class Scale:
 
 SCALES = {
     "small": Scale(4_000, 0, 100, 4_000, 1_000, 3),
-    "full": Scale(50_000, 100_000, 500, 30_000, 2_000, 3),
+    "full": Scale(30_000, 100_000, 300, 15_000, 2_000, 3),
 }
 
 
@@ -227,7 +227,7 @@ def _values(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure], 
 
     terms = Terms.of(vectors.x)
     rows = terms.renumbered(vectors.x)
-    largest = np.repeat(np.maximum.reduceat(rows.data, rows.indptr[:-1]), np.diff(rows.indptr))
+    largest = np.repeat(rows.max(axis=1).toarray().ravel(), np.diff(rows.indptr))
     found = {}
     for values, home in (("uint8", figures), ("float16", baselines)):
         packed = Forward.of(rows, values)  # type: ignore[arg-type]

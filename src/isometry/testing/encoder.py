@@ -121,6 +121,19 @@ def check_order_and_company_do_not_matter(case: EncoderCase) -> None:
     _expect(np.array_equal(together[0], together[6]), "equal texts of one call have different vectors")
 
 
+def check_weights_of_terms(case: EncoderCase) -> None:
+    """A sparse encoder gives no weight below 0, and no term to a text without a word."""
+    encoder = load_encoder(case.make())
+    if encoder.kind != "sparse":
+        return
+    for encode in (encoder.encode_query, encoder.encode_document):
+        weights: Any = encode([*TEXTS, " \n\t"])
+        _expect(weights.has_canonical_format, "columns of a row are not sorted, or occur twice")
+        _expect(not weights.nnz or weights.data.min() > 0, f"a weight is {weights.data.min()}")
+        for row in (TEXTS.index(""), len(TEXTS)):
+            _expect(not weights[[row]].nnz, f"a text without a word has {weights[[row]].nnz} terms")
+
+
 def check_bad_input_is_refused(case: EncoderCase) -> None:
     """A single string and items that are not strings raise `InvalidInput`."""
     encoder = load_encoder(case.make())

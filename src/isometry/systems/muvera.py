@@ -53,7 +53,7 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(1_500, 1_000, 40, (), 3, (10, 5), 100, 3),
+    "small": Scale(800, 800, 40, (), 3, (10, 5), 100, 3),
     "full": Scale(10_000, 10_000, 100, ("cranfield", "nfcorpus"), 10, (40, 6), 100, 3),
 }
 

@@ -52,7 +52,7 @@ __all__ = ["Cost", "Segment", "build_segment", "sparse_index"]
 
 ROWS, DENSE, SPARSE_INDEX, LEXICAL = "rows", "dense", "sparse", "lexical"
 DEFAULT_SPARSE_SPEC = "Inverted"
-"""Exact, and on a hundred thousand short texts faster than skipping blocks is at 99 % of the answers."""
+"""Exact, and up to some hundred thousand texts the faster one too (benchmarks/sparse.py)."""
 ROWS_KIND = "segment-rows"
 RECALL_K = 10
 RECALL_QUERIES = 100

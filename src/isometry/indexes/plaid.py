@@ -20,7 +20,7 @@ from isometry.vectors import MultiVectors
 __all__ = ["Plaid"]
 
 _MOST_CENTROIDS = 2**16
-_SAMPLE = 64
+_SAMPLE = 32
 _ITERATIONS = 8
 _PROBES = 4
 
@@ -48,7 +48,7 @@ class Plaid(TokenIndex):
     Notes
     -----
     A token takes 2 bytes for its centroid and up to 8 for its place in the lists, beside its codes. Learning looks at
-    64 tokens per centroid. Any number of threads may search at once; `build`, `add` and `remove` must have the index
+    32 tokens per centroid. Any number of threads may search at once; `build`, `add` and `remove` must have the index
     to themselves.
 
     Unlike the paper: no centroid is left out for a low score, and there is one ranking by centroids instead of two.

@@ -29,18 +29,20 @@ ONE_BY_ONE, UNIQUE = "token by token", "token by token, deduplicated"
 DENSE = ("Flat", "LVQ4,Flat", "PQ256x8,Flat")
 CODECS = ("Float16", "LVQ8", "LVQ4", "PQ32", "RaBitQ2", "RaBitQ1", "PQ16")
 FDE_SPEC = "FDE({},{},{})".format(*USUAL)
-FULL, EXACT = "Float32,MaxSim", "Float16,MaxSim"
+EXACT = "Float16,MaxSim"
 OURS = tuple(
     f"{FDE_SPEC},{dense} -> {codec}" for codec in ("Float16", "PQ32") for dense in ("LVQ4,Flat", "PQ256x8,Vamana32")
 )
-RIVALS = ("Float16,PLAID", "PQ32,PLAID")
+RIVALS = ("Float16,PLAID{}", "PQ32,PLAID{}")
 SMALL_CODEC = "PQ32"
-CENTROIDS = 1024
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of the experiments to run: documents of topics, short texts, queries, judged sets, seeds, rounds."""
+    """How much of the experiments to run: documents of topics, short texts, queries, judged sets, seeds, rounds ...
+
+    `centroids` are those of PLAID, and of tokens that are kept by a centroid and what is left.
+    """
 
     documents: int
     texts: int
@@ -50,11 +52,12 @@ class Scale:
     sketch: tuple[int, int]
     pairs: int
     rounds: int
+    centroids: int
 
 
 SCALES = {
-    "small": Scale(800, 800, 40, (), 3, (10, 5), 100, 3),
-    "full": Scale(10_000, 10_000, 100, ("cranfield", "nfcorpus"), 10, (40, 6), 100, 3),
+    "small": Scale(800, 800, 40, (), 3, (10, 5), 100, 3, 256),
+    "full": Scale(10_000, 10_000, 100, ("cranfield", "nfcorpus"), 10, (40, 6), 100, 3, 4096),
 }
 
 
@@ -85,9 +88,9 @@ class Found:
     codecs: dict[str, tuple[float, float]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
 
-    def fastest(self, target: float, specs: tuple[str, ...]) -> Entry | None:
-        """Return the entry of these that takes least time to reach a recall."""
-        able = [entry for entry in self.entries if entry.spec in specs and target in entry.seconds]
+    def fastest(self, target: float, kind: str) -> Entry | None:
+        """Return the entry, of those with this word in their specification, that takes least time to reach a recall."""
+        able = [entry for entry in self.entries if kind in entry.spec and target in entry.seconds]
         return min(able, key=lambda entry: entry.seconds[target], default=None)
 
 
@@ -112,9 +115,9 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
         tell(0, None, f"{sets.name} token by token")
         _token_by_token(found, exact, baselines)
         tell(0, None, f"compression on {sets.name}")
-        _compressed(found, exact[:, :10], seed, figures, baselines)
+        _compressed(found, exact[:, :10], scale.centroids, seed, figures, baselines)
         tell(0, None, f"searching {sets.name}")
-        _race(found, exact[:, :10], scale.rounds)
+        _race(found, exact[:, :10], scale)
         _race_figures(found, figures, baselines)
     verdict, because = _judge(results)
     return Outcome(
@@ -313,7 +316,12 @@ def _token_by_token(found: Found, exact: NDArray[np.int64], baselines: list[Figu
 
 
 def _compressed(
-    found: Found, exact: NDArray[np.int64], seed: int, figures: list[Figure], baselines: list[Figure]
+    found: Found,
+    exact: NDArray[np.int64],
+    centroids: int,
+    seed: int,
+    figures: list[Figure],
+    baselines: list[Figure],
 ) -> None:
     """Measure what compressed encodings lose after the second look, and what compressed tokens lose in a full scan."""
     from isometry.evaluation import Figure
@@ -338,32 +346,34 @@ def _compressed(
         recall = mean_recall(index.search(sets.queries, 10)[0], exact)
         found.codecs[codec] = index.bytes_per_token, recall
         keep(f"{codec},MaxSim", index.bytes_per_token, recall, figures)
-    for bits in (1, 2):
-        index = MaxSim(metric="dot").build(_residuals(sets.documents, bits, seed))
-        recall = mean_recall(index.search(sets.queries, 10)[0], exact)
-        keep(f"{CENTROIDS} centroids and {bits} bits a value", 2 + sets.documents.dim * bits / 8, recall, baselines)
+    for bits, kept in _residuals(sets.documents, centroids, seed).items():
+        recall = mean_recall(MaxSim(metric="dot").build(kept).search(sets.queries, 10)[0], exact)
+        keep(f"{centroids} centroids and {bits} bits a value", 2 + sets.documents.dim * bits / 8, recall, baselines)
 
 
-def _residuals(sets: MultiVectors, bits: int, seed: int) -> MultiVectors:
-    """Return tokens as ColBERTv2 keeps them: a centroid, and for each value one of the quantiles of what is left."""
+def _residuals(sets: MultiVectors, k: int, seed: int) -> dict[int, MultiVectors]:
+    """Return tokens as ColBERTv2 keeps them, by bits: a centroid, and for each value a quantile of what is left."""
     from isometry.estimators import generator
     from isometry.kernels.kmeans import assign, train, training_rows
     from isometry.vectors import MultiVectors
 
     tokens, edges, rng = sets.tokens, np.array([0, sets.dim]), generator(seed)
-    rows, scale = training_rows(tokens, np.zeros(sets.dim, np.float32), 64 * CENTROIDS, rng)
-    centroids = scale * train(rows, edges, CENTROIDS, n_iter=8, rng=rng)
+    rows, scale = training_rows(tokens, np.zeros(sets.dim, np.float32), 32 * k, rng)
+    centroids = scale * train(rows, edges, k, n_iter=8, rng=rng)
     near = centroids[assign(tokens, centroids, edges)[:, 0]]
-    left, levels = tokens - near, np.arange(2**bits)
-    some = left[:: max(1, len(left) // CENTROIDS)]
-    cuts, values = (np.quantile(some, at) for at in (levels[1:] / 2**bits, (levels + 0.5) / 2**bits))
-    return MultiVectors(near + values[np.searchsorted(cuts, left)], sets.offsets)
+    left, found = tokens - near, {}
+    some = left[:: max(1, len(left) // 4096)]
+    for bits in (1, 2):
+        levels = np.arange(2**bits)
+        cuts, values = (np.quantile(some, at) for at in (levels[1:] / 2**bits, (levels + 0.5) / 2**bits))
+        found[bits] = MultiVectors(near + values[np.searchsorted(cuts, left)], sets.offsets)
+    return found
 
 
 # -- the whole search --------------------------------------------------------------------------------------------------
 
 
-def _race(found: Found, exact: NDArray[np.int64], rounds: int) -> None:
+def _race(found: Found, exact: NDArray[np.int64], scale: Scale) -> None:
     """Build every index, find the least effort for every recall, and time all of them in turns on one thread."""
     from isometry.evaluation.throughput import least_effort, medians, take_turns
     from isometry.indexes import index_from_spec
@@ -371,7 +381,7 @@ def _race(found: Found, exact: NDArray[np.int64], rounds: int) -> None:
     sets = found.sets
     most = min(MOST_EFFORT, len(sets.documents))
     calls: dict[str, Callable[[], Any]] = {}
-    for spec in (EXACT, *OURS, *RIVALS):
+    for spec in (EXACT, *OURS, *(rival.format(scale.centroids) for rival in RIVALS)):
         index = index_from_spec(spec, metric="dot").build(sets.documents)
         entry = Entry(spec, index, index.nbytes / len(sets.documents))
         ids, scores = index.search(sets.queries, 10, effort=most)
@@ -381,7 +391,7 @@ def _race(found: Found, exact: NDArray[np.int64], rounds: int) -> None:
         found.entries.append(entry)
         for target, effort in entry.efforts.items():
             calls[f"{target} {spec}"] = _one_by_one(index, sets.queries, effort)
-    for name, seconds in medians(take_turns(calls, rounds=rounds)).items():
+    for name, seconds in medians(take_turns(calls, rounds=scale.rounds)).items():
         wanted, _, spec = name.partition(" ")
         entry = next(entry for entry in found.entries if entry.spec == spec)
         entry.seconds[float(wanted)] = seconds / len(sets.queries)
@@ -465,7 +475,7 @@ def _judge(results: dict[str, Found]) -> tuple[Verdict, str]:
             f"{100 * recall:.1f} % of the top 10"
         )
         for target in TARGETS:
-            ours, rival, exact = (found.fastest(target, specs) for specs in (OURS, RIVALS, (EXACT,)))
+            ours, rival, exact = (found.fastest(target, kind) for kind in ("FDE", "PLAID", "MaxSim"))
             if ours is None or rival is None or exact is None:
                 continue
             times = [other.seconds[target] / ours.seconds[target] for other in (rival, exact)]

@@ -66,6 +66,8 @@ def record_of(section: str, options: argparse.Namespace) -> Record:
     space = "" if options.space == "splade" else f"-{options.space}"
     words = ["python benchmarks/sparse.py", section, "--data FOLDER", f"--space {options.space}", f"--n {options.n}"]
     words += [f"--queries {options.queries}", f"--rounds {options.rounds}"]
+    if section == "growth":
+        words.append(f"--most {options.most}")
     if options.neighbours:
         words.append(f"--neighbours {options.neighbours}")
     if options.engines:
@@ -119,7 +121,7 @@ def built(several: list[SparseEngine], vectors: SparseSet, record: Record, data:
 
 
 def swept(engine: SparseEngine, exact: np.ndarray, targets: tuple[float, ...]) -> dict[float, Found]:
-    """Try all settings, quick ones first, and return the fastest for each accuracy."""
+    """Return the fastest setting for each accuracy: of a rail, whose settings get slower, the first that reaches it."""
     best: dict[float, Found] = {}
     for rail in engine.rails():
         before = 0.0
@@ -129,11 +131,11 @@ def swept(engine: SparseEngine, exact: np.ndarray, targets: tuple[float, ...]) -
             seconds = time.process_time() - start
             accuracy = mean_recall(engine.ids(answers), exact)
             for target in targets:
-                if accuracy >= target and (target not in best or seconds < best[target].seconds):
+                if before < target <= accuracy and (target not in best or seconds < best[target].seconds):
                     best[target] = Found(engine, setting, accuracy, seconds)
             if accuracy >= targets[-1] or accuracy - before < PLATEAU:
                 break
-            before = accuracy
+            before = max(before, accuracy)
     return best
 
 

@@ -23,7 +23,7 @@ def compare(**environment: str):
     unset = {"ISOMETRY_KERNELS", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
-        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

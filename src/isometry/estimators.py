@@ -47,6 +47,8 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
 
     if not reset:
         check_is_fitted(estimator)
+        if _is_plain(estimator, x):
+            return _bounded(as_dense(x, name=name), name)
     try:
         with np.errstate(over="ignore"):
             array = check_array(
@@ -68,7 +70,22 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
         raise
     except (TypeError, ValueError) as error:
         raise InvalidInput(str(error)) from None
-    vectors = as_dense(array, name=name)
+    return _bounded(as_dense(array, name=name), name)
+
+
+def _is_plain(estimator: Any, x: Any) -> bool:
+    """Whether scikit-learn would return `x` as it is; asking it takes ten times as long as projecting one query."""
+    return (
+        type(x) is np.ndarray
+        and x.dtype == np.float32
+        and x.ndim == 2
+        and x.flags.c_contiguous
+        and x.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+    )
+
+
+def _bounded(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
     if largest > LARGEST:
         raise InvalidInput(f"{name} has a value of magnitude {largest:.3g}; expected at most 2^125: scale the vectors")

@@ -246,3 +246,14 @@ def test_no_product_is_so_large_that_the_blas_would_start_threads(monkeypatch, d
     rng = np.random.default_rng(0)
     project(rng.standard_normal((16, dim), dtype=np.float32), rng.standard_normal((d, dim), dtype=np.float32))
     assert max(multiplied) <= 2**18
+
+
+def test_plain_queries_are_checked_without_scikit_learn(monkeypatch):
+    x = synthetic(0, 2000, 0)
+    leanvec = LeanVec(SHORT).fit(x)
+    expected = leanvec.transform_query(x[:3].tolist())
+    monkeypatch.setattr("sklearn.utils.validation.check_array", lambda *_, **__: pytest.fail("asked scikit-learn"))
+    assert leanvec.transform_query(x[:3]).tobytes() == expected.tobytes()
+    for bad, words in ((np.nan, "NaN"), (np.inf, "inf"), (np.float32(2.0**126), "2\\^125")):
+        with pytest.raises(InvalidInput, match=words):
+            leanvec.transform_query(np.full((1, DIM), bad, np.float32))

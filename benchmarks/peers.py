@@ -22,7 +22,21 @@ WINDOW = 128
 K = 10
 
 
-class Engine:
+class Saved:
+    """What can be saved, and so weighed."""
+
+    def save(self, folder: str) -> None:
+        """Write the index into an empty folder."""
+        raise NotImplementedError
+
+    def serialized_bytes(self) -> int:
+        """Return the bytes of the saved index."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+class Engine(Saved):
     """An index over unit vectors: `build`, then `prepare` an effort and a number of threads, then `search`."""
 
     module = ""
@@ -42,16 +56,6 @@ class Engine:
     def search(self, q: np.ndarray) -> np.ndarray:
         """Return ids of the best K of every query."""
         raise NotImplementedError
-
-    def save(self, folder: str) -> None:
-        """Write the index into an empty folder."""
-        raise NotImplementedError
-
-    def serialized_bytes(self) -> int:
-        """Return the bytes of the saved index."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save(folder)
-            return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 class Ours(Engine):

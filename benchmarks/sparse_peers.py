@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from isometry.evaluation.sparse_vectors import best_products
+from peers import K, Saved
+
 __all__ = ["BUILDS", "Build", "K", "SparseEngine", "engines"]
 
-K = 10
 CUTS = (4, 6, 8, 10, 12, 16, 24)
 FACTORS = (0.7, 0.8, 0.9, 1.0)
 EFFORTS = (*range(40, 70, 5), *range(70, 100, 3))
@@ -46,7 +48,7 @@ BUILDS = (Build(), Build(3000, 0.2, 0.5, 6.0))
 """The defaults of the authors' code, and what their guide gives for high accuracy; each is built and tried."""
 
 
-class SparseEngine:
+class SparseEngine(Saved):
     """An index over sparse vectors: `build`, then `take` queries, then `search` them all or one.
 
     Attributes
@@ -93,16 +95,6 @@ class SparseEngine:
     def words(self, setting: Setting) -> str:
         """Return a setting in words."""
         return ""
-
-    def save(self, folder: str) -> None:
-        """Write the index into an empty folder."""
-        raise NotImplementedError
-
-    def serialized_bytes(self) -> int:
-        """Return the bytes of the saved index."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save(folder)
-            return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 class Ours(SparseEngine):
@@ -275,22 +267,10 @@ class Product(SparseEngine):
         self.columns = x.T.tocsr()
 
     def search(self, setting: Setting) -> Any:
-        return [best for i in range(0, len(self.rows), 64) for best in self._best(self.all[i : i + 64])]
+        return [ids for ids, _ in best_products(self.all, self.columns, K)]
 
     def ask(self, i: int, setting: Setting) -> Any:
-        return self._best(self.rows[i])[0]
-
-    def _best(self, q: csr_array) -> list[np.ndarray]:
-        scores = q @ self.columns
-        found = []
-        for i in range(q.shape[0]):
-            part = slice(scores.indptr[i], scores.indptr[i + 1])
-            ids, values = scores.indices[part], scores.data[part]
-            if len(ids) > K:
-                best = np.argpartition(-values, K)[:K]
-                ids, values = ids[best], values[best]
-            found.append(ids[np.lexsort((ids, -values))])
-        return found
+        return next(best_products(self.rows[i], self.columns, K))[0]
 
     def serialized_bytes(self) -> int:
         return sum(array.nbytes for array in (self.columns.data, self.columns.indices, self.columns.indptr))

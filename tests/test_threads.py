@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isometry.threads import in_threads, processors, run_parts
+from isometry.threads import Scratch, in_threads, processors, run_parts
 
 
 @given(st.integers(0, 60), st.integers(1, 20), st.one_of(st.none(), st.integers(1, 4)))
@@ -35,3 +35,28 @@ def test_errors_reach_the_caller():
 
 def test_processors_are_counted():
     assert processors() >= 1
+
+
+def test_scratch_is_used_again_and_never_by_two_at_once():
+    made: list[list[int]] = []
+
+    def make() -> list[int]:
+        made.append([])
+        return made[-1]
+
+    scratch = Scratch(make)
+    first = scratch.take()
+    assert scratch.take() is not first
+    scratch.give(first)
+    assert scratch.take() is first
+    scratch.give(first)
+
+    def work(_: int) -> None:
+        mine = scratch.take()
+        assert not mine
+        mine.append(threading.get_ident())
+        mine.pop()
+        scratch.give(mine)
+
+    in_threads(work, range(20_000), 8)
+    assert len(made) <= 2 + 8

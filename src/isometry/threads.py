@@ -5,12 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-__all__ = ["in_threads", "processors", "run_parts"]
+__all__ = ["Scratch", "in_threads", "processors", "run_parts"]
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
+Tool = TypeVar("Tool")
+
+
+class Scratch(Generic[Tool]):
+    """What one thread works in at a time: taken, given back and taken again by whichever thread comes next.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new one; called where none is free.
+    """
+
+    def __init__(self, make: Callable[[], Tool]) -> None:
+        self._make = make
+        self._free: list[Tool] = []
+
+    def take(self) -> Tool:
+        """Return one that nobody else has; what is not given back is made anew."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
+
+    def give(self, tool: Tool) -> None:
+        """Take one back."""
+        self._free.append(tool)
 
 
 def processors() -> int:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from isometry.collections.manifest import Manifest
     from isometry.encoders import Progress
-    from isometry.indexes import Index, Mutable
+    from isometry.indexes import Index
 
 __all__ = ["Cost", "Segment", "build_segment", "sparse_index"]
 
@@ -180,7 +180,7 @@ class Segment:
         return self._by_document(LEXICAL)
 
     @cached_property
-    def sparse(self) -> Mutable[Any] | None:
+    def sparse(self) -> SparseIndex | None:
         """The index over sparse vectors, opened when first asked for."""
         return self._by_document(SPARSE_INDEX)
 
@@ -195,7 +195,7 @@ class Segment:
         return index
 
 
-def sparse_index(spec: str | None) -> Mutable[Any]:
+def sparse_index(spec: str | None) -> SparseIndex:
     """Return a new, empty index over sparse vectors.
 
     Raises
@@ -203,8 +203,8 @@ def sparse_index(spec: str | None) -> Mutable[Any]:
     SpecError
         The specification can't be read, or is of an index over vectors of another kind.
     """
-    index: Mutable[Any] = index_from_spec(spec or DEFAULT_SPARSE_SPEC, metric="dot")
-    if not issubclass(type(index), SparseIndex):
+    index = index_from_spec(spec or DEFAULT_SPARSE_SPEC, metric="dot")
+    if not isinstance(index, SparseIndex):
         raise SpecError(f"sparse_spec is {spec!r}, which does not index sparse vectors; expected Inverted or Seismic")
     return index
 
@@ -334,7 +334,7 @@ def _noted(name: str, recall: Estimate | None, folder: Path, n: int) -> dict[str
     return {name: asdict(Cost(recall.mean, recall.low, recall.high, recall.n, folder_bytes(folder) / n))}
 
 
-def _sparse_recall(index: Mutable[Any], weights: csr_array) -> Estimate | None:
+def _sparse_recall(index: SparseIndex, weights: csr_array) -> Estimate | None:
     """Compare the index with SciPy's product, for stored vectors as queries of which none counts itself as found."""
     rows = np.random.default_rng(0).permutation(np.flatnonzero(np.diff(weights.indptr)))[:RECALL_QUERIES]
     k = min(RECALL_K, weights.shape[0] - 1)

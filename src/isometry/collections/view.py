@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from isometry.collections.segment import Segment
     from isometry.collections.table import DocumentTable
-    from isometry.indexes import Mutable
+    from isometry.indexes.sparse import SparseIndex
 
 __all__ = ["Found", "View"]
 
@@ -81,8 +81,8 @@ class View:
         self._masks: OrderedDict[Hashable, NDArray[np.bool_]] = OrderedDict()
         self._lexical: BM25 | None = None
         self._previous_lexical: BM25 | None = None
-        self._sparse: Mutable[Any] | None = None
-        self._previous_sparse: Mutable[Any] | None = None
+        self._sparse: SparseIndex | None = None
+        self._previous_sparse: SparseIndex | None = None
         if previous is not None:
             self._previous_lexical = previous._lexical if previous._lexical is not None else previous._previous_lexical
             self._previous_sparse = previous._sparse if previous._sparse is not None else previous._previous_sparse
@@ -344,13 +344,13 @@ class View:
         extended.add(texts)
         return extended
 
-    def _sparse_index(self) -> Mutable[Any] | None:
+    def _sparse_index(self) -> SparseIndex | None:
         with self._lock:
             if self._sparse is None:
                 self._sparse = self._make_sparse_index()
             return self._sparse
 
-    def _make_sparse_index(self) -> Mutable[Any] | None:
+    def _make_sparse_index(self) -> SparseIndex | None:
         """Return the index of the segment with the rows that came later, which it scans."""
         from scipy.sparse import csr_array
 

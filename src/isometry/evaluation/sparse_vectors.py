@@ -15,12 +15,14 @@ from isometry.errors import InvalidInput, check_range
 from isometry.evaluation.corpora import JUDGED, digest_arrays, digest_texts, kept
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scipy.sparse import csr_array
 
     from isometry.encoders.base import Progress
     from isometry.evaluation.corpora import ShortTexts
 
-__all__ = ["BundledSparse", "SparseSet", "load_sparse", "synthetic_sparse"]
+__all__ = ["BundledSparse", "SparseSet", "best_products", "load_sparse", "synthetic_sparse"]
 
 SHARD_ROWS = 10_000
 _KEPT = 100
@@ -90,14 +92,28 @@ class SparseSet:
         columns = self.x.T.tocsr()
         found = np.empty((2, self.queries.shape[0], _KEPT))
         found[0], found[1] = -1, -np.inf
-        for start in range(0, self.queries.shape[0], _QUERY_BLOCK):
-            scores = self.queries[start : start + _QUERY_BLOCK] @ columns
-            for row in range(scores.shape[0]):
-                part = slice(scores.indptr[row], scores.indptr[row + 1])
-                ids, values = scores.indices[part], scores.data[part]
-                best = np.lexsort((ids, -values))[:_KEPT]
-                found[:, start + row, : len(best)] = ids[best], values[best]
+        for row, best in enumerate(best_products(self.queries, columns, _KEPT)):
+            found[:, row, : len(best[0])] = best
         return found
+
+
+def best_products(
+    queries: csr_array, columns: csr_array, k: int
+) -> Iterator[tuple[NDArray[np.integer], NDArray[np.floating]]]:
+    """Yield the ids and inner products of the best `k` rows for each query, by SciPy's product of sparse matrices.
+
+    Best first, equal products by smaller id; fewer where fewer rows share a term. `columns` is the transpose of the
+    rows, as CSR. O(postings of the queries' terms).
+    """
+    for start in range(0, queries.shape[0], _QUERY_BLOCK):
+        scores = queries[start : start + _QUERY_BLOCK] @ columns
+        for first, last in zip(scores.indptr[:-1], scores.indptr[1:], strict=True):
+            ids, values = scores.indices[first:last], scores.data[first:last]
+            if len(values) > k:
+                near = values >= np.partition(values, len(values) - k)[len(values) - k]
+                ids, values = ids[near], values[near]
+            best = np.lexsort((ids, -values))[:k]
+            yield ids[best], values[best]
 
 
 def load_sparse(texts: ShortTexts, folder: Path | None = None, *, progress: Progress | None = None) -> SparseSet:

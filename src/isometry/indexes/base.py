@@ -25,6 +25,7 @@ __all__ = [
     "check_row_ids",
     "check_search",
     "not_built",
+    "without",
 ]
 
 Metric = Literal["cosine", "dot", "l2"]
@@ -144,6 +145,20 @@ def check_row_ids(ids: Any, n_rows: int) -> NDArray[np.int64]:
         bad = array[(array < 0) | (array >= n_rows)][0]
         raise InvalidInput(f"id {bad} does not exist; ids go from 0 to {n_rows - 1}")
     return np.unique(array).astype(np.int64)
+
+
+def without(alive: NDArray[np.bool_] | None, ids: Any, n_rows: int) -> NDArray[np.bool_]:
+    """Return which of `n_rows` rows are there without those of some ids; None for `alive` says that all were.
+
+    Raises
+    ------
+    InvalidInput
+        As `check_row_ids`.
+    """
+    rows = check_row_ids(ids, n_rows)
+    left = np.ones(n_rows, bool) if alive is None else alive.copy()
+    left[rows] = False
+    return left
 
 
 def not_built(name: str) -> InvalidInput:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isometry import ranked
 from isometry.errors import Damaged, InvalidInput, check_choice
-from isometry.indexes.base import check_allowed, check_row_ids, check_search, not_built
+from isometry.indexes.base import check_allowed, check_row_ids, check_search, not_built, without
 from isometry.indexes.postings import Postings
 from isometry.indexes.vocabulary import Vocabulary
 from isometry.indexes.words import Words, check_texts, stop_words_of
@@ -230,11 +230,8 @@ class BM25:
         int
             Number of texts that were there until now.
         """
-        rows = check_row_ids(ids, self._n_rows)
         before = len(self)
-        alive = np.ones(self._n_rows, bool) if self._alive is None else self._alive.copy()
-        alive[rows] = False
-        self._alive = alive
+        self._alive = without(self._alive, ids, self._n_rows)
         return before - len(self)
 
     def search(

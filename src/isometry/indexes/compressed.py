@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, frozen
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
-from isometry.storage import Folder, write_folder
+from isometry.storage import Folder
 from isometry.vectors import as_dense
 
 __all__ = ["CompressedFlat"]
@@ -178,10 +177,6 @@ class CompressedFlat(Levelled):
         self._levels.scan(queries, wanted, frozen(slots.row_ids), most, threads, ids, scores)
         self._levels.finish(queries, scores)
         return ids, scores
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
-        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and arrays that `save` writes and `from_folder` reads."""

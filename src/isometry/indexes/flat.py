@@ -18,9 +18,9 @@ from isometry.indexes.base import (
     SMALLEST_NORM,
     check_allowed,
     check_lengths,
-    check_row_ids,
     check_search,
     not_built,
+    without,
 )
 from isometry.indexes.compressed import CompressedFlat
 from isometry.indexes.rows import Rows
@@ -169,11 +169,8 @@ class Flat:
         int
             Number of rows that were there until now.
         """
-        rows = check_row_ids(ids, self.n_rows)
         before = len(self)
-        alive = np.ones(self.n_rows, bool) if self._alive is None else self._alive.copy()
-        alive[rows] = False
-        self._alive = alive
+        self._alive = without(self._alive, ids, self.n_rows)
         return before - len(self)
 
     def search(

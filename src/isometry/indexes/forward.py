@@ -21,7 +21,6 @@ __all__ = ["Forward", "Terms", "Values"]
 Values = Literal["float16", "uint8"]
 VALUES: tuple[Values, ...] = ("float16", "uint8")
 _CHUNK = 16
-_TERM_BYTES = (2, 4)
 _VALUE_BYTES = {"float16": 2, "uint8": 1}
 _TOP_EXPONENT = 15
 _TABLE_PER_TERM, _SMALL_TABLE = 16, 2**17
@@ -62,10 +61,6 @@ class Terms:
             return self._table[np.minimum(columns, len(self._table) - 1)]
         places = np.searchsorted(self._ascending, columns).clip(max=len(self) - 1)
         return np.where(self._ascending[places] == columns, self._numbers[places], np.int32(-1)).astype(np.int32)
-
-    def identity(self) -> Terms:
-        """Return the terms of a matrix whose columns are numbers already."""
-        return Terms(np.arange(len(self), dtype=np.int64))
 
     def renumbered(self, x: csr_array) -> csr_array:
         """Return a matrix with a column per number, whose rows are in the order of the numbers; it holds no others."""

@@ -17,13 +17,13 @@ from isometry.indexes.levels import frozen
 from isometry.kernels import graph as kernels
 from isometry.kernels.rows import padded_copy, values_of
 from isometry.kernels.scan import best
-from isometry.threads import run_parts
+from isometry.threads import Scratch, run_parts
 
 if TYPE_CHECKING:
     from isometry.kernels.graph import Space
     from isometry.kernels.rows import Rows
 
-__all__ = ["Linker", "Scratch"]
+__all__ = ["Linker", "marks"]
 
 _ROOM = 1.5
 """A row may grow to this many times its degree before it is pruned: fewer, larger prunings."""
@@ -34,23 +34,9 @@ Slots = NDArray[np.int32]
 Progress = Callable[[int, int | None, str], None]
 
 
-class Scratch:
-    """Marks of the rows that a walk has seen: one array for every thread that walks at the same time."""
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self._free: list[NDArray[np.uint8]] = []
-
-    def take(self) -> NDArray[np.uint8]:
-        """Return an array for one walk after another; what is not given back is made anew."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return np.zeros(self._n + 1, np.uint8)  # the last one counts the walks
-
-    def give(self, seen: NDArray[np.uint8]) -> None:
-        """Take an array back."""
-        self._free.append(seen)
+def marks(n: int) -> Scratch[NDArray[np.uint8]]:
+    """Return the marks of n rows that a walk has seen: one array for every thread that walks at the same time."""
+    return Scratch(lambda: np.zeros(n + 1, np.uint8))  # the last one counts the walks
 
 
 class Linker:
@@ -78,7 +64,7 @@ class Linker:
         self._rows, self._space, self._dim = rows, space, dim
         self._degree, self._window, self._alpha = degree, window, alpha
         self._threads = threads
-        self._scratch = Scratch(len(rows[0]))
+        self._scratch = marks(len(rows[0]))
 
     def build(self, entry: int, order: Slots, progress: Progress | None = None) -> Slots:
         """Return the graph (n, degree) over the slots in `order`.

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import TooLarge
-from isometry.indexes.forward import Forward, Terms, Values
+from isometry.indexes.forward import Forward, Terms
 from isometry.indexes.levels import frozen
 from isometry.indexes.sparse import Asked, Built, Progress, SparseIndex, mask_of
+from isometry.threads import Scratch
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -73,9 +74,6 @@ class Inverted(SparseIndex):
     kind: ClassVar[str] = "Inverted"
     kind_version: ClassVar[int] = 1
     spec_name: ClassVar[str] = "Inverted"
-
-    def __init__(self, *, metric: str = "dot", values: Values = "float16", threads: int | None = None) -> None:
-        super().__init__(metric, values, threads)
 
     def search(
         self,
@@ -141,7 +139,7 @@ class _Inverted(Built):
         super().__init__(terms, forward)
         self.postings, self.scales, self.counts = postings, scales, counts
         self._rarities = frozen((1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32))
-        self._scratch: list[Sums] = []
+        self._scratch = Scratch(self._new_scratch)
 
     @property
     def nbytes(self) -> int:
@@ -157,12 +155,12 @@ class _Inverted(Built):
     ) -> int:
         from isometry.kernels import inverted as kernels
 
-        scratch = self._scratch.pop() if self._scratch else self._new_scratch()
+        scratch = self._scratch.take()
         scored = kernels.search(
             self.forward.rows, self.postings, mask_of(passing), *asked.apart(), self.scales, self._rarities, *how,
             scratch, ids, scores,
         )  # fmt: skip
-        self._scratch.append(scratch)
+        self._scratch.give(scratch)
         return int(scored)
 
     def _new_scratch(self) -> Sums:

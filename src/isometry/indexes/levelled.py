@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,14 +13,16 @@ from isometry.errors import InvalidInput, TooLarge, check_choice
 from isometry.indexes.base import METRICS, check_row_ids, not_built
 from isometry.indexes.levels import Levels, chain_of
 from isometry.indexes.slots import Slots
+from isometry.storage import write_folder
 
 __all__ = ["Levelled", "check_memory"]
 
 
-class Levelled:
+class Levelled(ABC):
     """Base of an index that keeps its vectors as `Levels`, in `Slots`; its parts are cloned, not changed."""
 
     kind: ClassVar[str]
+    kind_version: ClassVar[int]
     _spec: str
 
     def __init__(self, metric: str, transform: Any, codec: Any, refine: Any) -> None:
@@ -61,6 +65,14 @@ class Levelled:
     def __repr__(self) -> str:
         size = "empty" if self._slots is None else f"{len(self)} vectors of {self.dim} dimensions"
         return f"{self.kind}({self.spec!r}, metric={self.metric!r}): {size}"
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters and arrays that `save` writes and `from_folder` reads."""
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
+        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
 
     @staticmethod
     def _learned(n: int, held_out: Any) -> NDArray[np.bool_] | None:

@@ -55,7 +55,7 @@ class MaxSim(TokenIndex):
     spec_slots: ClassVar[tuple[str, ...]] = ("codec",)
 
     def __init__(self, *, metric: str = "cosine", codec: Any = None) -> None:
-        super().__init__(metric, codec)
+        super().__init__(metric=metric, codec=codec)
         self._spec = chain_text({"transform": (), "codec": codec, "refine": None}, PartSpec(self.spec_name))
 
     def _candidates(

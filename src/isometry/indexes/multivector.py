@@ -80,7 +80,7 @@ class MultiVector(TokenIndex):
     ) -> None:
         from isometry.transforms import FDE
 
-        super().__init__(metric, codec)
+        super().__init__(metric=metric, codec=codec)
         fde, inner = FDE() if fde is None else fde, index if isinstance(index, Spec) else parse_spec(index)
         if inner.refine is not None or any(part.name == self.spec_around for part in inner.transforms):
             raise InvalidInput(

@@ -81,7 +81,7 @@ class Plaid(TokenIndex):
         codec: Any = None,
         random_state: int = 0,
     ) -> None:
-        super().__init__(metric, codec)
+        super().__init__(metric=metric, codec=codec)
         many = None if n_centroids is None else check_range("n_centroids", n_centroids, 0, _MOST_CENTROIDS)
         self.n_centroids = many or None
         self.probes = check_range("probes", probes, 1, _MOST_CENTROIDS)
@@ -161,9 +161,9 @@ class Plaid(TokenIndex):
         return values, {"centroids": self._centroids, "numbers": self._numbers}
 
     def _read(self, folder: Folder) -> None:
-        values = {name: folder.parameters.get(name) for name in ("n_centroids", "probes", "random_state")}
+        values: dict[str, Any] = {n: folder.parameters.get(n) for n in ("n_centroids", "probes", "random_state")}
         try:
-            made = Plaid(metric=self.metric, **values)  # type: ignore[arg-type]
+            made = Plaid(metric=self.metric, **values)
         except InvalidInput as error:
             raise folder.damaged(str(error)) from None
         self.n_centroids, self.probes, self.random_state = made.n_centroids, made.probes, made.random_state

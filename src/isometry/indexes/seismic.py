@@ -13,7 +13,7 @@ from isometry.indexes.blocks import Cutting, cut_into_lists, lists_from_folder
 from isometry.indexes.forward import Forward, Terms, Values
 from isometry.indexes.levels import frozen
 from isometry.indexes.sparse import Asked, Built, Progress, SparseIndex, check_number, mask_of
-from isometry.threads import run_parts
+from isometry.threads import Scratch, run_parts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -114,7 +114,7 @@ class Seismic(SparseIndex):
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
-        super().__init__(metric, values, threads)
+        super().__init__(metric=metric, values=values, threads=threads)
         self.n_postings = check_range("n_postings", n_postings, 1, 999_999_999)
         self.centroid_fraction = check_number("centroid_fraction", centroid_fraction, 0, 1)
         self.summary_energy = check_number("summary_energy", summary_energy, 0, 1)
@@ -203,7 +203,7 @@ class Seismic(SparseIndex):
             self.summary_energy, _BLOCKS.index(self.blocks), self.seed, self.threads,
         )  # fmt: skip
         lists = cut_into_lists(rows, cutting, progress)
-        built = _Seismic(terms, forward, lists, _links(len(forward), 0))
+        built = _Seismic(terms, forward, lists, frozen(np.empty((len(forward), 0), np.int32)))
         return built.linked(rows, self.neighbours, self.threads, progress) if self.neighbours else built
 
     def _open(self, folder: Folder, terms: Terms, forward: Forward) -> _Seismic:
@@ -231,7 +231,7 @@ class _Seismic(Built):
         starts = lists.starts.astype(np.int64)
         self._blocks = int(np.diff(lists.first_blocks).max(initial=0))
         self._rows = max(int(np.diff(starts[lists.first_blocks]).max(initial=0)), links.shape[1])
-        self._scratch: list[Answering] = []
+        self._scratch = Scratch(self._new_scratch)
 
     @property
     def nbytes(self) -> int:
@@ -249,14 +249,14 @@ class _Seismic(Built):
 
         if passing is not None and np.count_nonzero(passing) <= _FEW:
             return self.scan(asked, passing, 0, ids, scores)
-        scratch = self._scratch.pop() if self._scratch else self._new_scratch()
+        scratch = self._scratch.take()
         own = asked.heaviest_first().frozen()
         scored = int(
             kernels.search(
                 self.forward.rows, self.lists, self.links, mask_of(passing), *own, *how, scratch, ids, scores
             )
         )
-        self._scratch.append(scratch)
+        self._scratch.give(scratch)
         for i in () if passing is None else np.flatnonzero(ids[:, -1] < 0).tolist():
             # Rows that pass may all lie in what lists do not keep.
             ids[i], scores[i] = ranked.MISSING_ID, ranked.MISSING_SCORE
@@ -275,11 +275,12 @@ class _Seismic(Built):
         """Return the same with each row's neighbours, found by searches for the rows `x` themselves."""
         n = len(self)
         links = np.full((n, count), -1, np.int32)
+        asked = Asked(x.indptr.astype(np.int64), x.indices.astype(np.int32), x.data)
         how = _How(_LINKED_CUT, np.float32(_LINKED_FACTOR), 0)
 
         def find(first: int, last: int) -> None:
             ids, scores = ranked.empty(last - first, count + 1)
-            self.search(Asked.of(x[first:last], self.terms.identity()), how, None, ids, scores)
+            self.search(asked.part(first, last), how, None, ids, scores)
             others = (ids != np.arange(first, last)[:, None]) & (ids >= 0)
             order = np.argsort(~others, axis=1, kind="stable")[:, :count]
             found = np.where(np.take_along_axis(others, order, 1), np.take_along_axis(ids, order, 1), -1)
@@ -290,7 +291,3 @@ class _Seismic(Built):
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"links": self.links} | {f"list_{name}": array for name, array in self.lists._asdict().items()}
-
-
-def _links(n: int, count: int) -> NDArray[np.int32]:
-    return frozen(np.full((n, count), -1, np.int32))

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from isometry import ranked
 from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
-from isometry.indexes.base import LARGEST_NORM, check_allowed, check_lengths, check_row_ids, check_search, not_built
+from isometry.indexes.base import LARGEST_NORM, check_allowed, check_lengths, check_search, not_built, without
 from isometry.indexes.forward import VALUES, Forward, Terms, Values
 from isometry.indexes.levels import frozen
-from isometry.indexes.spec import PartSpec
+from isometry.indexes.spec import part_spec
 from isometry.storage import Folder, write_folder
-from isometry.threads import run_parts
+from isometry.threads import Scratch, run_parts
 from isometry.vectors import as_sparse
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Compact:
 
     def __init__(self, terms: Terms, forward: Forward) -> None:
         self.terms, self.forward = terms, forward
-        self._free: list[NDArray[np.float32]] = []
+        self._queries = Scratch(lambda: np.zeros(max(1, len(terms)), np.float32))
 
     def __len__(self) -> int:
         return len(self.forward)
@@ -110,9 +110,9 @@ class Compact:
         from isometry.kernels import sparse as kernels
 
         slots = np.arange(len(self), dtype=np.int32) if passing is None else np.flatnonzero(passing).astype(np.int32)
-        query = self._free.pop() if self._free else np.zeros(max(1, len(self.terms)), np.float32)
+        query = self._queries.take()
         kernels.scan(self.forward.rows, first_id, frozen(slots), *asked.frozen(), query, ids, scores)
-        self._free.append(query)
+        self._queries.give(query)
         return len(slots) * len(ids)
 
 
@@ -147,7 +147,7 @@ class SparseIndex(ABC):
     Parameters
     ----------
     metric : {"dot"}
-    values : {"float16", "uint8"}
+    values : {"float16", "uint8"}, default "float16"
         What weights are kept as.
     threads : int, optional
         To build with; by default all processors.
@@ -160,7 +160,7 @@ class SparseIndex(ABC):
     parameters: ClassVar[tuple[str, ...]] = ("values",)
     """Names of what is saved beside the arrays, and given to the class again."""
 
-    def __init__(self, metric: str, values: Values, threads: int | None) -> None:
+    def __init__(self, *, metric: str = "dot", values: Values = "float16", threads: int | None = None) -> None:
         if metric != "dot":
             raise InvalidInput(f"metric is {metric!r}; sparse vectors are compared by 'dot' only")
         self.values: Values = check_choice("values", values, VALUES)  # type: ignore[assignment]
@@ -202,11 +202,7 @@ class SparseIndex(ABC):
     @property
     def spec(self) -> str:
         """The index in words; fields with their usual value at the end are left out."""
-        usual = type(self)()  # type: ignore[call-arg]
-        fields = list(self.spec_fields)
-        while fields and getattr(self, fields[-1]) == getattr(usual, fields[-1]):
-            fields.pop()
-        return str(PartSpec(self.spec_name, tuple(getattr(self, field) for field in fields)))
+        return str(part_spec(self, least=0))
 
     @property
     def dim(self) -> int:
@@ -305,11 +301,8 @@ class SparseIndex(ABC):
             Number of rows that were there until now.
         """
         self._ready()
-        rows = check_row_ids(ids, self._n_rows)
         before = len(self)
-        alive = np.ones(self._n_rows, bool) if self._alive is None else self._alive.copy()
-        alive[rows] = False
-        self._alive = alive
+        self._alive = without(self._alive, ids, self._n_rows)
         return before - len(self)
 
     # -- searching -----------------------------------------------------------------------------------------------------

@@ -272,14 +272,17 @@ def chain_text(parts: Mapping[str, Any], index: PartSpec) -> str:
     return str(Spec(index, tuple(map(part_spec, parts["transform"])), codec, refine))
 
 
-def part_spec(part: Any) -> PartSpec:
-    """Return a transform or codec as it stands in a specification: ``LVQ(bits=8)`` is ``LVQ8``."""
+def part_spec(part: Any, least: int = 1) -> PartSpec:
+    """Return a part as it stands in a specification: ``LVQ(bits=8)`` is ``LVQ8``.
+
+    Usual values at the end are left out, down to `least` numbers, and further where they are None.
+    """
     usual = type(part)()
     fields = list(getattr(part, "spec_fields", ()))
     while (
         fields
         and getattr(part, fields[-1]) == getattr(usual, fields[-1])
-        and (len(fields) > 1 or getattr(part, fields[-1]) is None)
+        and (len(fields) > least or getattr(part, fields[-1]) is None)
     ):
         fields.pop()
     values = (getattr(part, field) for field in fields)

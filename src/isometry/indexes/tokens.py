@@ -252,7 +252,7 @@ class TokenIndex:
     kind_version: ClassVar[int] = 1
     default_effort: ClassVar[int] = 100
 
-    def __init__(self, metric: str, codec: Any) -> None:
+    def __init__(self, *, metric: str = "cosine", codec: Any = None) -> None:
         self.metric = check_choice("metric", metric, TOKEN_METRICS)
         self._given = codec
         self._tokens: Tokens | None = None
@@ -466,7 +466,7 @@ class TokenIndex:
         """Return the index in a folder that `isometry.storage.read_folder` opened; nothing is loaded yet."""
         folder.require_version(cls.kind_version)
         tokens = Tokens.from_folder(folder)
-        index = cls(metric=tokens.metric)  # type: ignore[call-arg]
+        index = cls(metric=tokens.metric)
         index._tokens, index._spec = tokens, folder.parameter("spec", str)
         index._read(folder)
         return index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -19,14 +18,14 @@ from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
 from isometry.indexes.twins import Twins
 from isometry.kernels.rows import grown
-from isometry.storage import Folder, write_folder
-from isometry.threads import run_parts
+from isometry.storage import Folder
+from isometry.threads import Scratch, run_parts
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from isometry.indexes.graph import Linker, Scratch
+    from isometry.indexes.graph import Linker
     from isometry.kernels.graph import Space
 
 __all__ = ["Vamana"]
@@ -373,10 +372,6 @@ class Vamana(Levelled):
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the index to the folder `path`, atomically; see `isometry.storage.write_folder`."""
-        write_folder(path, self.kind, *self.state(), kind_version=self.kind_version, overwrite=overwrite)
-
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and arrays that `save` writes and `from_folder` reads."""
         slots = self._built()
@@ -416,7 +411,7 @@ class Vamana(Levelled):
     def _prepared(self) -> _Ready:
         """Return what every search needs, made by the first one after a change."""
         if self._ready is None:
-            from isometry.indexes.graph import Scratch
+            from isometry.indexes.graph import marks
 
             slots = self._built()
             self._ready = _Ready(
@@ -426,7 +421,7 @@ class Vamana(Levelled):
                 entries=frozen(self._entries),
                 row_ids=frozen(slots.row_ids),
                 following=frozen(self._twins.following),
-                scratch=Scratch(slots.capacity),
+                scratch=marks(slots.capacity),
             )
         return self._ready
 
@@ -502,7 +497,7 @@ class _Ready(NamedTuple):
     entries: NDArray[np.int32]
     row_ids: NDArray[np.int64]
     following: NDArray[np.int32]
-    scratch: Scratch
+    scratch: Scratch[NDArray[np.uint8]]
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
+from isometry.kernels.hits import keep
 from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch, touch_row
 
 __all__ = [
@@ -186,22 +187,6 @@ def _walk(
 
 
 @inlined()
-def _keep(scores, ids, size, value, id_):
-    """As `offer`, but for the answer: equal scores by smaller id."""
-    k = len(ids)
-    if size == k and (value < scores[k - 1] or (value == scores[k - 1] and id_ > ids[k - 1])):
-        return size
-    place = min(size, k - 1)
-    while place > 0 and (scores[place - 1] < value or (scores[place - 1] == value and ids[place - 1] > id_)):
-        scores[place] = scores[place - 1]
-        ids[place] = ids[place - 1]
-        place -= 1
-    scores[place] = value
-    ids[place] = id_
-    return min(size + 1, k)
-
-
-@inlined()
 def settle(fine, space, query, candidates, count, rank_of, passing, scores_out, ids_out):
     """Score candidates, and the twins behind them, with the fine rows and write the best."""
     row_ids, twins = rank_of
@@ -218,7 +203,7 @@ def settle(fine, space, query, candidates, count, rank_of, passing, scores_out, 
                 value = score_fine(fine, query, slot)
                 if len(space.bias):
                     value += space.bias[slot]
-                size = _keep(scores_out, ids_out, size, value, row_ids[slot])
+                size = keep(scores_out, ids_out, size, value, row_ids[slot])
             slot = twins[slot] if len(twins) else np.int32(-1)
     scores_out[size:] = -np.inf
     ids_out[size:] = -1

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
+from isometry.kernels.hits import keep
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import (
     add_parts_u16,
@@ -24,7 +25,7 @@ from isometry.kernels.simd import (
     spread_u16,
     store_u16,
 )
-from isometry.kernels.sparse import dot, keep, touch
+from isometry.kernels.sparse import dot, touch
 
 __all__ = ["DENSE", "FULL", "PART", "Postings", "Sums", "search"]
 

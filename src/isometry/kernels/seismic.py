@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
+from isometry.kernels.hits import keep
 from isometry.kernels.score import inlined
-from isometry.kernels.sparse import dot, keep, touch
+from isometry.kernels.sparse import dot, touch
 
 __all__ = ["LARGEST_BLOCKS", "Answering", "Lists", "group", "heaviest", "search", "summarise"]
 

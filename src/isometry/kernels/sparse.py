@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
+from isometry.kernels.hits import keep
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import (
     address,
@@ -38,10 +39,8 @@ from isometry.kernels.simd import (
     zero_f32,
 )
 
-__all__ = ["CHUNK", "SparseRows", "dot", "keep", "scan", "touch"]
+__all__ = ["SparseRows", "dot", "scan", "touch"]
 
-CHUNK = 16
-"""Entries of a chunk."""
 _LINE = 64
 _AHEAD = 8
 
@@ -107,22 +106,6 @@ def touch(rows, slot):
         prefetch(at)
         at += _LINE
         rolled()
-
-
-@inlined()
-def keep(scores, ids, size, value, id_):
-    """Put a hit into a list kept best first, equal scores by smaller id; returns the new size."""
-    k = len(ids)
-    if size == k and (value < scores[k - 1] or (value == scores[k - 1] and id_ > ids[k - 1])):
-        return size
-    place = min(size, k - 1)
-    while place > 0 and (scores[place - 1] < value or (scores[place - 1] == value and ids[place - 1] > id_)):
-        scores[place] = scores[place - 1]
-        ids[place] = ids[place - 1]
-        place -= 1
-    scores[place] = value
-    ids[place] = id_
-    return min(size + 1, k)
 
 
 @kernel

@@ -223,16 +223,17 @@ def _values(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure], 
 
     from isometry.evaluation import Figure
     from isometry.indexes import Inverted
-    from isometry.indexes.forward import Forward, Terms
+    from isometry.indexes.forward import Forward, Terms, Values
 
     terms = Terms.of(vectors.x)
     rows = terms.renumbered(vectors.x)
     largest = np.repeat(rows.max(axis=1).toarray().ravel(), np.diff(rows.indptr))
     found = {}
-    for values, home in (("uint8", figures), ("float16", baselines)):
-        packed = Forward.of(rows, values)  # type: ignore[arg-type]
+    kinds: tuple[tuple[Values, list[Figure]], ...] = (("uint8", figures), ("float16", baselines))
+    for values, home in kinds:
+        packed = Forward.of(rows, values)
         lost = float(((rows.data - packed.decoded().data) / largest).max())
-        accuracy = _try(Inverted(values=values).build(vectors.x), vectors, {}).accuracy  # type: ignore[arg-type]
+        accuracy = _try(Inverted(values=values).build(vectors.x), vectors, {}).accuracy
         method, weight = f"{values} values", packed.nbytes / vectors.x.nnz
         home += [
             Figure(data=_data(vectors), method=method, measure="bytes per non-zero", value=weight),
@@ -254,9 +255,9 @@ def _unskipped(vectors: SparseSet, scale: Scale, seed: int, figures: list[Figure
 
     part = vectors.head(min(scale.unskipped, len(vectors)))
     index = Seismic(n_postings=len(part), max_fraction=part.dim, seed=seed).build(part.x)
-    options = {"query_cut": EVERYTHING, "heap_factor": 0.0}
+    options: dict[str, Any] = {"query_cut": EVERYTHING, "heap_factor": 0.0}
     whole = index.search(part.queries, K, effort=EVERYTHING)
-    seen = index.search(part.queries, K, **options)  # type: ignore[arg-type]
+    seen = index.search(part.queries, K, **options)
     same = bool((whole[0] == seen[0]).all())
     accuracy = _try(index, part, options).accuracy
     figures.append(Figure(data=_data(part), method="nothing cut or skipped", measure="accuracy@10", value=accuracy))
@@ -318,17 +319,10 @@ def _rows_scored(index: Any, vectors: SparseSet, target: float, method: str, hom
 
 
 def _product(q: Any, columns: Any) -> list[Any]:
-    """Return the best rows by SciPy's product of sparse matrices: O(postings of the queries' terms)."""
-    import numpy as np
+    """Return the best rows by SciPy's product of sparse matrices."""
+    from isometry.evaluation.sparse_vectors import best_products
 
-    found = []
-    for start in range(0, q.shape[0], 64):
-        scores = q[start : start + 64] @ columns
-        for first, last in zip(scores.indptr[:-1], scores.indptr[1:], strict=True):
-            values = scores.data[first:last]
-            best = np.argpartition(-values, K)[:K] if len(values) > K else np.arange(len(values))
-            found.append(scores.indices[first:last][best[np.argsort(-values[best])]])
-    return found
+    return [ids for ids, _ in best_products(q, columns, K)]
 
 
 def _verdict(checks: list[tuple[str, Check]], largest: int) -> Verdict:

@@ -128,7 +128,7 @@ class Bench:
         few, more = (np.ascontiguousarray(self.x[:n, :d]) for n in _PROBED)
         if codec.startswith("RVQ"):  # laid out as PQ is, which is trained in no time
             codec = codec.replace("RVQ", "PQ")
-        less, most = (_held(self._build(Candidate(codec).spec, x)[0]) for x in (few, more))
+        less, most = (self._build(Candidate(codec).spec, x)[0].nbytes for x in (few, more))
         return (most - less) / (len(more) - len(few))
 
     # -- measuring ---------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Bench:
             whole=whole,
             chosen=chosen,
             recall=recall,
-            bytes_per_vector=(_held(index) + row_bytes * (self.total - n)) / self.total,
+            bytes_per_vector=(index.nbytes + row_bytes * (self.total - n)) / self.total,
             latency_ms=self._latency_of_all(index, effort, candidate),
             build_s=build_s,
             ndcg=ndcg,
@@ -332,13 +332,6 @@ class _Answers:
     @cached_property
     def _documents(self) -> list[str]:
         return self.bench.documents(self.sample)
-
-
-def _held(index: Any) -> float:
-    """Return the bytes that an index keeps in memory."""
-    if isinstance(index, Flat):
-        return len(index) * 4 * (index.dim + (index.metric != "dot"))
-    return float(index.nbytes)
 
 
 def _scores(metric: str, q: Floats, x: Floats, ids: NDArray[np.int64]) -> NDArray[np.float64]:

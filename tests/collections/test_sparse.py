@@ -142,6 +142,13 @@ class TestSearch:
         with pytest.raises(error, match=words_):
             weighted.search(query, **options)
 
+    def test_nothing_explains_no_hits(self, tmp_path, words):
+        weights = iso.create(tmp_path / "weights", sparse_dim=3)
+        texts = iso.create(tmp_path / "texts", sparse_encoder=words)
+        for hits in (weights.search(csr_array((1, 3), dtype=np.float32))[0], texts.search("owls")):
+            assert hits.ids == []
+            assert hits.terms == []
+
     def test_what_a_collection_lacks_is_said(self, notes, points):
         with pytest.raises(InvalidInput, match="no sparse encoder; its modes for texts are dense, lexical"):
             notes.search("moon", mode="sparse")

@@ -233,6 +233,10 @@ class View:
 
     def weights(self, documents: NDArray[np.int64]) -> csr_array:
         """Return the stored sparse vectors of documents."""
+        if not len(documents):  # a collection without documents has no column of them yet
+            from scipy.sparse import csr_array
+
+            return csr_array((0, self.sparse_dim or 0), dtype=np.float32)
         return sparse_vectors_of(self.rows(documents, [SPARSE]), self.sparse_dim or 0)
 
     def explain_words(self, query: str, documents: NDArray[np.int64]) -> list[list[tuple[str, int, float]]]:

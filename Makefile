@@ -21,7 +21,7 @@ demo: $(DEMO) ## Search the documentation of the installed Python
 	$(BIN)/isometry demo --to .demo/python-docs.iso --overwrite $(ARGS)
 
 test: $(DEV) ## Run the test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 kills: $(DEV) ## Kill a writer 1,000 times and check that nothing is lost (half an hour)
 	$(BIN)/python -m tests.crash.kills $(or $(ARGS),1000)

@@ -11,7 +11,7 @@ from isometry.encoders import load_encoder
 from isometry.encoders.resolving import DEFAULT_ENCODER, carried_folder
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def own_cache(tmp_path_factory):
     """Keep these tests out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:

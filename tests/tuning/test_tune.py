@@ -36,6 +36,13 @@ def reached(spec, effort, x, queries, metric="cosine"):
 # -- what is found -----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def even_clock(monkeypatch):
+    """Of equally small indexes the faster is chosen, which a busy machine may see otherwise: let clocks tick evenly."""
+    ticks = count()
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: 1e-4 * next(ticks)))
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_recall_alone_gives_the_fewest_bytes_and_keeps_its_promise(metric):
     plan = tune(LARGE, recall=0.9, metric=metric)
@@ -100,10 +107,7 @@ def test_a_budget_that_nothing_fits_shows_the_smallest():
     assert smallest.bytes_per_vector == min(trial.bytes_per_vector for trial in plan.trials)
 
 
-def test_the_same_seed_chooses_the_same(monkeypatch):
-    """Of equally small indexes the faster is chosen, which a busy machine may see otherwise: so clocks tick evenly."""
-    ticks = count()
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: 1e-4 * next(ticks)))
+def test_the_same_seed_chooses_the_same(even_clock):
     one, two = (tune(LARGE, recall=0.9, seed=5, threads=threads) for threads in (1, 2))
     assert (one.spec, one.effort, one.best.recall) == (two.spec, two.effort, two.best.recall)
 
@@ -188,7 +192,7 @@ def test_a_second_run_measures_nothing_anew(tmp_path, monkeypatch):
     assert tune(LARGE, bytes_per_vector=60, recall=0.8, resume=tmp_path / "kept") == first
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, even_clock):
     whole, left = Bench.measure, [4]
 
     def measure(self, *args):

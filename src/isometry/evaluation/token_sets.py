@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isometry.encoders.base import Encoder, Progress
     from isometry.evaluation.judged import Qrels
 
-__all__ = ["TokenSets", "late_encoder", "text_tokens", "topic_mixture"]
+__all__ = ["TokenSets", "judged_tokens", "late_encoder", "short_text_tokens", "text_tokens", "topic_mixture"]
 
 HEAD_ROWS = 20_000
 HEAD_DIM = 128
@@ -191,3 +191,27 @@ def text_tokens(
 
     document_ids, query_ids, qrels = judged or ((), (), {})
     return TokenSets(name, tokens(documents, "documents"), tokens(queries, "queries"), document_ids, query_ids, qrels)
+
+
+def short_text_tokens(data: Path, n: int, queries: int, *, progress: Progress | None = None) -> TokenSets:
+    """Return the tokens of `n` short texts, with others of their kind as queries; see `corpora.short_texts`."""
+    from isometry.evaluation.corpora import short_texts
+
+    texts = short_texts(data, n=n)
+    return text_tokens("short texts", texts.base, texts.queries[:queries], progress=progress)
+
+
+def judged_tokens(folder: Path, queries: int, *, progress: Progress | None = None) -> TokenSets:
+    """Return the tokens of a judged set in the layout that `load_judged` reads, with its first `queries`."""
+    from isometry.evaluation.judged import document_text, load_judged
+
+    judged = load_judged(folder)
+    documents = {document["id"]: document_text(document) for document in judged.corpus}
+    asked = dict(list(judged.queries.items())[:queries])
+    return text_tokens(
+        judged.name,
+        list(documents.values()),
+        list(asked.values()),
+        judged=(tuple(documents), tuple(asked), {query: judged.qrels[query] for query in asked}),
+        progress=progress,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 WHOLE = 50_000
-SPARSE_UP_TO = 100
-"""The sparse encoder is asked on sets of up to so many documents: it takes a second for a hundred."""
+LEARNED_UP_TO = 100
+"""Sparse and token vectors are asked on sets of up to so many documents: each takes seconds for a hundred."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def _contest(
     from isometry.encoders import DEFAULT_ENCODER, DEFAULT_SPARSE_ENCODER, load_encoder
     from isometry.evaluation import document_text
     from isometry.evaluation.limit import RandomSums
+    from isometry.evaluation.token_sets import late_encoder
 
     ids, texts = [d["id"] for d in judged.corpus], [document_text(d) for d in judged.corpus]
     encoder = load_encoder(DEFAULT_ENCODER)
@@ -178,11 +180,14 @@ def _contest(
         ),
         "BM25": _search(None, judged, ids, texts, measures, seed, progress),
     }
-    if len(texts) <= SPARSE_UP_TO:
-        with suppress(NotFound, MissingExtra):  # the model comes with an extra
-            sparse = load_encoder(DEFAULT_SPARSE_ENCODER)
-            method = f"learned sparse, {DEFAULT_SPARSE_ENCODER}"
-            found[method] = _search(sparse, judged, ids, texts, measures, seed, progress)
+    if len(texts) <= LEARNED_UP_TO:
+        more: dict[str, Callable[[], Any]] = {
+            f"learned sparse, {DEFAULT_SPARSE_ENCODER}": lambda: load_encoder(DEFAULT_SPARSE_ENCODER),
+            f"multi-vector, tokens of {DEFAULT_ENCODER.rpartition('/')[2]}": late_encoder,
+        }
+        for method, load in more.items():
+            with suppress(NotFound, MissingExtra):  # the models come with extras
+                found[method] = _search(load(), judged, ids, texts, measures, seed, progress)
     for parts in ("things", "words"):
         for dim in dims:
             sums = RandomSums(dim, parts=parts, seed=seed)
@@ -200,16 +205,15 @@ def _search(
     progress: Progress | None,
 ) -> Measured:
     from isometry.evaluation import measure, needed_depth, run_from_arrays
-    from isometry.indexes import BM25, Flat, Inverted
+    from isometry.indexes import BM25, Flat, Inverted, MaxSim
 
     queries, k = list(judged.queries.values()), needed_depth(measures)
     if encoder is None:
         rows, scores = BM25().build(texts).search(queries, k=k)
     else:
-        kind = getattr(encoder, "kind", "dense")
-        index = (Inverted() if kind == "sparse" else Flat(metric="cosine")).build(
-            encoder.encode_document(texts, progress=progress)
-        )
+        indexes = {"sparse": Inverted, "multi": MaxSim}
+        index = indexes.get(getattr(encoder, "kind", "dense"), Flat)()
+        index.build(encoder.encode_document(texts, progress=progress))
         rows, scores = index.search(encoder.encode_query(queries), k=k)
     return measure(run_from_arrays(list(judged.queries), ids, rows, scores), judged.qrels, measures, seed=seed)
 

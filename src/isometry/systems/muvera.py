@@ -143,27 +143,13 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
 
 def _sets(scale: Scale, data: Path | None, seed: int, progress: Progress | None) -> Iterator[TokenSets]:
     """Yield the mixture of topics, and the real sets where there is a folder of data."""
-    from isometry.evaluation.corpora import short_texts
-    from isometry.evaluation.judged import document_text, load_judged
-    from isometry.evaluation.token_sets import text_tokens, topic_mixture
+    from isometry.evaluation.token_sets import judged_tokens, short_text_tokens, topic_mixture
 
     yield topic_mixture(scale.documents, scale.queries, seed=seed)
-    if data is None:
-        return
-    texts = short_texts(data, n=scale.texts)
-    yield text_tokens("short texts", texts.base, texts.queries[: scale.queries], progress=progress)
-    for name in scale.judged:
-        judged = load_judged(data / name)
-        documents = {document["id"]: document_text(document) for document in judged.corpus}
-        queries = dict(list(judged.queries.items())[: scale.queries])
-        grades = {query: judged.qrels[query] for query in queries}
-        yield text_tokens(
-            judged.name,
-            list(documents.values()),
-            list(queries.values()),
-            judged=(tuple(documents), tuple(queries), grades),
-            progress=progress,
-        )
+    if data is not None:
+        yield short_text_tokens(data, scale.texts, scale.queries, progress=progress)
+        for name in scale.judged:
+            yield judged_tokens(data / name, scale.queries, progress=progress)
 
 
 def _exact(sets: TokenSets, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

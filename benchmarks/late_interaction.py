@@ -61,7 +61,7 @@ def untrained(documents: list[str]) -> Any:
     model = MultiVectorEncoder(str(carried_folder(DEFAULT_ENCODER)), device="cpu")
     model.max_seq_length = TOKENS
     whole = MultiVectorEncoder(modules=[part for part in model if not isinstance(part, Dense)], device="cpu")
-    tokens = load_encoder(whole, precision="bfloat16").encode_document(documents[:HEAD_TEXTS]).tokens.astype(np.float64)
+    tokens = load_encoder(whole).encode_document(documents[:HEAD_TEXTS]).tokens.astype(np.float64)
     axes = np.linalg.eigh(tokens.T @ tokens)[1][:, ::-1][:, :DIM]
     (head,) = (part for part in model if isinstance(part, Dense))
     with torch.no_grad():
@@ -176,7 +176,7 @@ def main() -> None:
             seconds = time.perf_counter() - start
             if options.model is not None:
                 model.save_pretrained(str(options.model))
-        encoder = load_encoder(model, precision="bfloat16")
+        encoder = load_encoder(model)
         for data, contest in contests.items():
             contest.tokens(name, encoder)
             print(f"{time.perf_counter() - began:7.0f} s  {data}: {name}", flush=True)

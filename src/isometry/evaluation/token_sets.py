@@ -119,7 +119,7 @@ def late_encoder() -> Encoder:
         raise MissingExtra("encode", "late interaction", "sentence-transformers") from None
     whole = MultiVectorEncoder(str(folder), device="cpu")
     model = MultiVectorEncoder(modules=[part for part in whole if not isinstance(part, Dense)], device="cpu")
-    return load_encoder(model, precision="bfloat16", name=f"{DEFAULT_ENCODER} without a head")
+    return load_encoder(model, name=f"{DEFAULT_ENCODER} without a head")
 
 
 def text_tokens(

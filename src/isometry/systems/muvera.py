@@ -59,7 +59,7 @@ class Scale:
 
 SCALES = {
     "small": Scale(800, 800, 40, (), 3, (10, 5), 100, 3, 256),
-    "full": Scale(10_000, 10_000, 100, ("cranfield", "nfcorpus"), 10, (40, 6), 100, 3, 4096),
+    "full": Scale(3_000, 10_000, 100, ("cranfield",), 10, (40, 6), 100, 3, 4096),
 }
 
 

@@ -21,14 +21,13 @@ __all__ = ["EXACT", "Engine", "FastPlaid", "K", "Ours", "Setting", "engines"]
 K = 10
 EXACT = "isometry exact, float16"
 EFFORTS = (10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 2560, 5120)
-PROBES = (1, 2, 4, 8, 16, 32)
+PROBES = (2, 8, 32)
 SPECS = (
-    "FDE(20,5,16),LVQ4,Flat -> Float16",
     "FDE(20,5,16),LVQ4,Flat -> PQ32",
-    "FDE(20,4,8),LVQ4,Flat -> PQ32",
+    "FDE(20,5,16),PQ256x8,Flat -> LVQ8",
     "FDE(20,5,16),PQ256x8,Flat -> PQ32",
+    "FDE(20,4,8),PQ128x8,Flat -> PQ32",
     "FDE(20,5,16),PQ256x8,Vamana32 -> PQ32",
-    "FDE(20,5,16),PQ256x8,Vamana32 -> Int4",
     "PQ32,MaxSim",
     "PQ32,PLAID",
 )

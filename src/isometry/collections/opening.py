@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isometry.collections.collection import LOCK, Collection
+from isometry.collections.kinds import KINDS, Kind
 from isometry.collections.lock import WriterLock
-from isometry.collections.manifest import MANIFEST, MOST_TERMS, Manifest
+from isometry.collections.manifest import MANIFEST, Manifest
 from isometry.collections.space import load_encoders, space_record
 from isometry.errors import AlreadyExists, DimensionMismatch, InvalidInput, check_choice, check_range
 from isometry.indexes import METRICS
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isometry.encoders import Encoder
-    from isometry.encoders.base import Kind
 
 __all__ = ["create", "open"]
 
@@ -89,30 +89,26 @@ def create(
     """
     folder = Path(path)
     check_choice("metric", metric, METRICS)
-    if dim is not None:
-        dim = check_range("dim", dim, 1, 1 << 20)
     names = (text_fields,) if isinstance(text_fields, str) else tuple(text_fields)
     if not names or not all(isinstance(name, str) and name for name in (*names, id_field)):
         raise InvalidInput(f"text_fields is {text_fields!r}, id_field is {id_field!r}; expected names of fields")
-    if sparse_dim is not None:
-        sparse_dim = check_range("sparse_dim", sparse_dim, 1, MOST_TERMS)
-    encoders = load_encoders(encoder, sparse_encoder)
-    dim = _dim_of(encoders, "dense", "dim", dim)
-    sparse_dim = _dim_of(encoders, "sparse", "sparse_dim", sparse_dim)
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder})
+    settings: dict[str, Any] = {}
+    for kind, given in zip(KINDS.values(), (dim, sparse_dim), strict=True):
+        made = encoders.get(kind.name)
+        settings[kind.called("dim")] = _dim_of(kind, given, made and made[1])
+        settings[kind.called("encoder")] = made and space_record(*made)
     manifest = Manifest(
         uuid=str(uuid.uuid4()),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         metric=metric,
-        dim=dim,
-        encoder=space_record(*encoders["dense"]) if "dense" in encoders else None,
         id_field=id_field,
         text_fields=names,
         passages=bool(passages),
-        sparse_dim=sparse_dim,
-        sparse_encoder=space_record(*encoders["sparse"]) if "sparse" in encoders else None,
+        **settings,
     )
     _place(folder, manifest, overwrite)
-    return Collection(folder, **_loaded(encoders))
+    return Collection(folder, encoders={name: loaded for name, (_, loaded) in encoders.items()})
 
 
 def open(
@@ -142,25 +138,22 @@ def open(
     SpaceMismatch
         The encoder makes vectors of another space.
     """
-    return Collection(Path(path), version=version, **_loaded(load_encoders(encoder, sparse_encoder)))
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder})
+    return Collection(Path(path), version=version, encoders={name: loaded for name, (_, loaded) in encoders.items()})
 
 
-def _loaded(encoders: dict[Kind, tuple[Any, Encoder]]) -> dict[str, Any]:
-    """Return the loaded encoders as parameters of `Collection`."""
-    dense, sparse = (encoders[kind][1] if kind in encoders else None for kind in ("dense", "sparse"))
-    return {"encoder": dense, "sparse_encoder": sparse}
-
-
-def _dim_of(encoders: dict[Kind, tuple[Any, Encoder]], kind: Kind, name: str, given: int | None) -> int | None:
+def _dim_of(kind: type[Kind[Any]], given: int | None, encoder: Encoder | None) -> int | None:
     """Return how many dimensions vectors of a kind have: those of the encoder, else those that were given."""
-    if kind not in encoders:
+    name = kind.called("dim")
+    if given is not None:
+        given = check_range(name, given, 1, kind.most_dim)
+    if encoder is None:
         return given
-    _, loaded = encoders[kind]
-    if given not in (None, loaded.dim):
+    if given not in (None, encoder.dim):
         raise DimensionMismatch(
-            f"{name} is {given} but {loaded.fingerprint} makes {loaded.dim} dimensions; leave {name} out"
+            f"{name} is {given} but {encoder.fingerprint} makes {encoder.dim} dimensions; leave {name} out"
         )
-    return loaded.dim
+    return encoder.dim
 
 
 def _place(folder: Path, manifest: Manifest, overwrite: bool) -> None:

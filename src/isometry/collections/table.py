@@ -27,10 +27,10 @@ __all__ = [
     "ID",
     "SEQ",
     "SPANS",
+    "SPANS_TYPE",
     "SPARSE",
     "VECTORS",
     "DocumentTable",
-    "internal_fields",
     "is_internal",
     "sparse_vectors_of",
     "vectors_of",
@@ -41,24 +41,13 @@ SEQ = "_seq"
 """Which write stored this row: never used twice, so that an index can tell rows that are new, replaced or gone."""
 SPANS = "_spans"
 """Where each passage starts and ends in the document's text, in characters."""
+SPANS_TYPE = pa.list_(pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
 VECTORS = "_vectors"
 """One vector per passage."""
 SPARSE = "_sparse"
 """One sparse vector per document."""
 
 _FOLDERS = ("data", "_deletions", "_transactions", "_versions")
-
-
-def internal_fields(dim: int) -> list[pa.Field]:
-    """Return the columns that the collection adds to the user's."""
-    span = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())])
-    weights = [pa.field("indices", pa.list_(pa.int32())), pa.field("values", pa.list_(pa.float32()))]
-    return [
-        pa.field(SEQ, pa.int64(), nullable=False),
-        pa.field(SPANS, pa.list_(span)),
-        pa.field(VECTORS, pa.list_(pa.list_(pa.float32(), dim))),
-        pa.field(SPARSE, pa.struct(weights)),
-    ]
 
 
 def is_internal(name: str) -> bool:

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isometry.collections.explaining import TermMatch, matching_terms, matching_words
+from isometry.collections.explaining import (
+    TermMatch,
+    TokenMatch,
+    matching_terms,
+    matching_tokens,
+    matching_words,
+)
 from isometry.collections.hits import Hits
 from isometry.collections.kinds import KINDS, Kind
 from isometry.collections.queries import Queries
 from isometry.collections.segment import LEXICAL
-from isometry.collections.texts import join_texts
+from isometry.collections.texts import join_texts, token_strings
 from isometry.collections.view import Found, View
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.rerank import reciprocal_rank_fusion
@@ -91,7 +97,8 @@ def answer(
         for name, vectors in asked.items()
     ]
     fused = found[0] if len(found) == 1 else _fuse(found, k)
-    return [_hits(view, spaces, fused, row, mode, asked) for row in range(len(queries))]
+    texts: list[Any] = queries.texts or [None] * len(queries)
+    return [_hits(view, spaces, fused, row, mode, asked, text) for row, text in enumerate(texts)]
 
 
 def _vectors(queries: Queries, kind: type[Kind[Any]], own: Kind[Any] | None, space: Space) -> Any:
@@ -117,7 +124,15 @@ def _fuse(found: list[Found], k: int) -> Found:
     return Found(documents, scores, vectors)
 
 
-def _hits(view: View, spaces: Mapping[str, Space], found: Found, row: int, mode: str, asked: Mapping[str, Any]) -> Hits:
+def _hits(
+    view: View,
+    spaces: Mapping[str, Space],
+    found: Found,
+    row: int,
+    mode: str,
+    asked: Mapping[str, Any],
+    query: str | None,
+) -> Hits:
     documents = found.documents[row]
     there = documents >= 0
     documents, vectors = documents[there], found.vectors[row][there]
@@ -142,4 +157,15 @@ def _hits(view: View, spaces: Mapping[str, Space], found: Found, row: int, mode:
             matches = [first + more for first, more in zip(matches, words, strict=True)]
         return matches
 
-    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms)
+    def tokens() -> list[list[TokenMatch]]:
+        if "multi" not in asked or not len(documents):
+            return [[] for _ in documents]
+        kind, encoder = view.kinds["multi"], spaces["multi"].encoder if query is not None else None
+        names: Any = (None, None)
+        if encoder is not None and hasattr(encoder, "token_strings"):
+            spoken = encoder.token_strings([query], "query")
+            texts = view.rows(documents, view.text_fields)
+            names = spoken and spoken[0], token_strings(encoder, texts, view.text_fields, view.passages)
+        return matching_tokens(asked["multi"][row], view.stored(kind, documents), kind.scores, *names)
+
+    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens)

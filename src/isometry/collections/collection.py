@@ -120,6 +120,16 @@ class Collection:
         """As `encoder`, for sparse vectors."""
         return self._spaces["sparse"].encoder
 
+    @property
+    def multi_dim(self) -> int | None:
+        """Dimensions of the token vectors; None for a collection without them."""
+        return self._state.manifest.multi_dim
+
+    @property
+    def multi_encoder(self) -> Encoder | None:
+        """As `encoder`, for multi-vectors."""
+        return self._spaces["multi"].encoder
+
     def __len__(self) -> int:
         return len(self._state.view())
 
@@ -210,20 +220,22 @@ class Collection:
         Parameters
         ----------
         query : str, vector, or a list of either
-            A text, a ``(d,)`` vector, a list of texts, an ``(nq, d)`` array, or a SciPy sparse array of ``(terms,)`` or
-            ``(nq, terms)``.
+            A text, a ``(d,)`` vector, a list of texts, an ``(nq, d)`` array, a SciPy sparse array of ``(terms,)`` or
+            ``(nq, terms)``, or `MultiVectors`, one set of tokens per query; with ``mode="multi"`` also one ``(t, d)``
+            array of tokens, or a list of such.
         k : int
             How many documents, at least 1; all of them are returned when there are fewer.
-        mode : {"dense", "sparse", "lexical", "hybrid"}, optional
-            By meaning (vectors), by weighted terms (sparse vectors), by words (BM25), or by all that the collection
-            has, fused by reciprocal rank. Default: for a text the most that the collection has; for a vector its own
-            kind. `Hits.mode` says which was used, `Hits.terms` what query and hit have in common.
+        mode : {"dense", "sparse", "multi", "lexical", "hybrid"}, optional
+            By meaning (vectors), by weighted terms (sparse vectors), token by token (multi-vectors), by words (BM25),
+            or by all that the collection has, fused by reciprocal rank. Default: for a text the most that the
+            collection has; for a vector its own kind. `Hits.mode` says which was used, `Hits.terms` what query and hit
+            have in common, `Hits.tokens` which token answers which.
         where : str or pyarrow.compute.Expression, optional
             Only documents that match: SQL text such as ``"year >= 2019 and venue = 'ACL'"``, or an expression, which
             is safe with values that come from users.
         effort : int, optional
-            Work harder for better recall; what it means depends on the index. In hybrid search it is told to the index
-            of dense vectors, if there is one.
+            Work harder for better recall; what it means depends on the index. In hybrid search it is told to one index
+            only: that of dense vectors if there is one, else of sparse ones, else of tokens.
         threads : int, optional
             Threads for vector search; default all.
 
@@ -238,7 +250,7 @@ class Collection:
             A query that is empty or does not fit the collection, k < 1, an unknown mode, a filter that can't be read.
         """
         k = check_range("k", k, 1)
-        queries = as_queries(query)
+        queries = as_queries(query, mode)
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
         mode, lists = choose_modes(mode, queries, self._spaces, has_text)
@@ -253,6 +265,7 @@ class Collection:
         *,
         vectors: Any = None,
         sparse_vectors: Any = None,
+        multi_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -270,9 +283,12 @@ class Collection:
         sparse_vectors : (n, terms) SciPy sparse array, optional
             Your own sparse vectors, of weights that are not negative, for a collection that has such; a column
             ``sparse_vector`` of ``{"indices": [...], "values": [...]}`` will do as well.
+        multi_vectors : MultiVectors or sequence of (t, d) arrays, optional
+            Your own token vectors, for a collection that has such; a column ``multi_vector`` of lists of lists will do
+            as well. They are stored in half precision. A document without tokens is not found by them.
         encoded_by : Encoder, Fingerprint or a list of them, optional
-            Which encoder made `vectors` and which `sparse_vectors`; required where the collection has an encoder for
-            them, and must be that one.
+            Which encoder made `vectors`, which `sparse_vectors`, and which `multi_vectors`; required where the
+            collection has an encoder for them, and must be that one.
         batch_rows : int
             Documents per atomic commit.
         on_error : {"raise", "skip"}
@@ -296,7 +312,7 @@ class Collection:
             Another process is writing.
         """
         check_choice("on_duplicate", on_duplicate, ("error", "skip"))
-        given = _given(vectors, sparse_vectors)
+        given = _given(vectors, sparse_vectors, multi_vectors)
         return self._write(source, given, encoded_by, batch_rows, on_error, on_duplicate, progress)
 
     def upsert(
@@ -305,6 +321,7 @@ class Collection:
         *,
         vectors: Any = None,
         sparse_vectors: Any = None,
+        multi_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -315,7 +332,7 @@ class Collection:
         Parameters, result and errors are those of `add`. A replaced document and its replacement change places in one
         commit: no search sees both or neither.
         """
-        given = _given(vectors, sparse_vectors)
+        given = _given(vectors, sparse_vectors, multi_vectors)
         return self._write(source, given, encoded_by, batch_rows, on_error, "replace", progress)
 
     def delete(self, ids: Sequence[str] | None = None, where: Any = None) -> int:
@@ -355,7 +372,12 @@ class Collection:
             return gone
 
     def build(
-        self, spec: str | None = None, *, sparse_spec: str | None = None, progress: Progress | None = None
+        self,
+        spec: str | None = None,
+        *,
+        sparse_spec: str | None = None,
+        multi_spec: str | None = None,
+        progress: Progress | None = None,
     ) -> BuildReport:
         """Index all documents, so that opening and searching stay fast; report what recall it reaches.
 
@@ -370,6 +392,10 @@ class Collection:
         sparse_spec : str, optional
             Index over sparse vectors to build, where there are any, such as ``"Inverted"`` or ``"Seismic(4000,0.2)"``,
             now and later. Default: what was asked for before, else ``"Inverted"``, which is exact.
+        multi_spec : str, optional
+            Index over token vectors to build, where there are any, such as ``"PQ32,MaxSim"`` or
+            ``"FDE(20,5,16),PQ256x8,Vamana32 -> PQ32"``, now and later. Default: what was asked for before, else an
+            exact scan of up to 2^25 numbers, and encodings beyond.
         progress : callable, optional
 
         Returns
@@ -384,7 +410,7 @@ class Collection:
         with self._writing:
             table = self._begin_write()
             manifest = Manifest.read(self.path)
-            asked = dict(zip(KINDS, (spec, sparse_spec), strict=True))
+            asked = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
             specs = {name: asked[name] or manifest.setting(kind, "spec") for name, kind in KINDS.items()}
             for name, wanted in specs.items():
                 if wanted is not None:

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from isometry.storage import Folder
+    from isometry.vectors import MultiVectors
 
-__all__ = ["Cost", "dense_recall", "queries_of", "sparse_recall"]
+__all__ = ["Cost", "dense_recall", "queries_of", "sparse_recall", "token_recall"]
 
 RECALL_K = 10
 RECALL_QUERIES = 100
+QUERY_TOKENS = 32
+_FEWEST_QUERIES = 10
+_MOST_PRODUCTS = 1e11
+"""What asking stored documents by all their tokens may cost: some seconds."""
 _BLOCK = 10
+_TOKENS_AT_ONCE = 1 << 16
 _HALF = 1e-3
 """What is kept in half precision may change places with scores that differ by this share of the largest."""
 
@@ -98,6 +104,59 @@ def sparse_recall(index: Any, weights: csr_array) -> Estimate | None:
         return np.where(products > 0, products, -np.inf)
 
     return _recall(search, exact, asked, weights.shape[0], rounded=_HALF)
+
+
+def token_recall(index: Any, sets: MultiVectors, metric: str) -> Estimate | None:
+    """Compare an index with MaxSim of all tokens in single precision.
+
+    A query has up to 32 tokens of a stored document, evenly spread. There are fewer of them where a scan takes long,
+    ten at least.
+    """
+    from isometry.vectors import MultiVectors
+
+    there = np.flatnonzero(sets.lengths)
+    affordable = int(_MOST_PRODUCTS / (QUERY_TOKENS * max(1, sets.tokens.size)))
+    asked = queries_of(there, min(RECALL_QUERIES, max(_FEWEST_QUERIES, affordable)))
+    each = {row: _spread(sets[row]) for row in asked.tolist()}
+    tokens = sets.tokens
+    if metric == "cosine":
+        norms = np.linalg.norm(tokens, axis=1, keepdims=True)
+        tokens = np.divide(tokens, norms, out=np.zeros_like(tokens), where=norms > 0)
+    owned = MultiVectors(tokens, sets.offsets)[there]
+
+    def search(k: int) -> NDArray[np.int64]:
+        return index.search(list(each.values()), k=k)[0]
+
+    def exact(some: NDArray[np.int64]) -> NDArray[np.float64]:
+        scores = np.full((len(some), len(sets)), -np.inf)
+        for place, row in enumerate(some.tolist()):
+            query = each[row].astype(np.float64)
+            if metric == "cosine":
+                lengths = np.linalg.norm(query, axis=1, keepdims=True)
+                query = np.divide(query, lengths, out=np.zeros_like(query), where=lengths > 0)
+            scores[place, there] = _maxsim(query.astype(np.float32), owned)
+        return scores
+
+    return _recall(search, exact, asked, len(sets), rounded=_HALF)
+
+
+def _spread(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    places = np.linspace(0, len(tokens) - 1, min(QUERY_TOKENS, len(tokens))).astype(np.int64)
+    return tokens[places]
+
+
+def _maxsim(query: NDArray[np.float32], sets: MultiVectors) -> NDArray[np.float64]:
+    """Return the sum, over the query's tokens, of the largest product with a token of each set; none is empty."""
+    scores = np.empty(len(sets))
+    first = 0
+    while first < len(sets):
+        last = max(first + 1, int(np.searchsorted(sets.offsets, sets.offsets[first] + _TOKENS_AT_ONCE, "right")) - 1)
+        start, stop = sets.offsets[first], sets.offsets[last]
+        products = query @ sets.tokens[start:stop].T
+        best = np.maximum.reduceat(products, sets.offsets[first:last] - start, axis=1)
+        scores[first:last] = best.sum(axis=0, dtype=np.float64)
+        first = last
+    return scores
 
 
 def _recall(

@@ -52,6 +52,8 @@ class Manifest:
         As `encoder`, for sparse vectors.
     sparse_spec : str or None
         The index over sparse vectors that was asked for.
+    multi_dim, multi_encoder, multi_spec
+        As `sparse_dim` (dimensions of a token), `sparse_encoder` and `sparse_spec`, for token vectors.
     """
 
     uuid: str
@@ -67,6 +69,9 @@ class Manifest:
     sparse_dim: int | None = None
     sparse_encoder: dict[str, Any] | None = None
     sparse_spec: str | None = None
+    multi_dim: int | None = None
+    multi_encoder: dict[str, Any] | None = None
+    multi_spec: str | None = None
 
     def setting(self, kind: type[Kind[Any]] | Kind[Any], what: str) -> Any:
         """Return the dim, encoder or spec of a kind of vectors."""

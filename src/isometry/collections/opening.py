@@ -31,8 +31,10 @@ def create(
     *,
     encoder: Any = None,
     sparse_encoder: Any = None,
+    multi_encoder: Any = None,
     dim: int | None = None,
     sparse_dim: int | None = None,
+    multi_dim: int | None = None,
     metric: str = "cosine",
     id_field: str = "id",
     text_fields: Sequence[str] = ("title", "text"),
@@ -49,14 +51,18 @@ def create(
         Turns texts into vectors: the name or folder of a sentence-transformers model, a loaded model, or any object
         with `encode_query` and `encode_document`. Without one you bring your own vectors, or search by words alone.
     sparse_encoder : str, path or object, optional
-        As `encoder`, of sparse vectors: weights of terms, such as SPLADE's. A collection may have both; if it is to
-        have a sparse encoder only, it may be passed as `encoder` as well.
+        As `encoder`, of sparse vectors: weights of terms, such as SPLADE's. A collection may have one encoder of each
+        kind; one that is to be the only one may be passed as `encoder` as well.
+    multi_encoder : str, path or object, optional
+        As `encoder`, of multi-vectors: one for each token, such as ColBERT's (late interaction).
     dim : int, optional
         Dimensions of your own vectors; else learnt from the first batch.
     sparse_dim : int, optional
         Size of the vocabulary of your own sparse vectors; without it and without a sparse encoder there are none.
+    multi_dim : int, optional
+        Dimensions of your own token vectors; without it and without a multi-vector encoder there are none.
     metric : {"cosine", "dot", "l2"}
-        How vectors are compared; sparse ones by their dot product always.
+        How vectors are compared; sparse ones by their dot product always, tokens by it unless this is ``"cosine"``.
     id_field : str
         Field of the records that identifies them. Records without it get an id from their content.
     text_fields : sequence of str
@@ -92,9 +98,9 @@ def create(
     names = (text_fields,) if isinstance(text_fields, str) else tuple(text_fields)
     if not names or not all(isinstance(name, str) and name for name in (*names, id_field)):
         raise InvalidInput(f"text_fields is {text_fields!r}, id_field is {id_field!r}; expected names of fields")
-    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder})
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder, "multi": multi_encoder})
     settings: dict[str, Any] = {}
-    for kind, given in zip(KINDS.values(), (dim, sparse_dim), strict=True):
+    for kind, given in zip(KINDS.values(), (dim, sparse_dim, multi_dim), strict=True):
         made = encoders.get(kind.name)
         settings[kind.called("dim")] = _dim_of(kind, given, made and made[1])
         settings[kind.called("encoder")] = made and space_record(*made)
@@ -112,7 +118,12 @@ def create(
 
 
 def open(
-    path: str | os.PathLike[str], *, version: int | None = None, encoder: Any = None, sparse_encoder: Any = None
+    path: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    encoder: Any = None,
+    sparse_encoder: Any = None,
+    multi_encoder: Any = None,
 ) -> Collection:
     """Open a collection that is there. Any number of processes may read; one may write.
 
@@ -124,8 +135,8 @@ def open(
     encoder : str, path or object, optional
         For a collection whose encoder was passed as an object, or to use a loaded one again. Its fingerprint must be
         the one that the collection was made with.
-    sparse_encoder : str, path or object, optional
-        The same for sparse vectors.
+    sparse_encoder, multi_encoder : str, path or object, optional
+        The same for sparse vectors and for multi-vectors.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def open(
     SpaceMismatch
         The encoder makes vectors of another space.
     """
-    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder})
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder, "multi": multi_encoder})
     return Collection(Path(path), version=version, encoders={name: loaded for name, (_, loaded) in encoders.items()})
 
 

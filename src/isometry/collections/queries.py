@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isometry.errors import InvalidInput
-from isometry.vectors import as_dense, as_sparse
+from isometry.vectors import MultiVectors, as_dense, as_multi, as_sparse
 
 if TYPE_CHECKING:
     from isometry.encoders.base import Kind
@@ -23,9 +23,9 @@ class Queries:
     Attributes
     ----------
     texts : list of str or None
-    kind : {"dense", "sparse"} or None
+    kind : {"dense", "sparse", "multi"} or None
         Of the vectors; None for texts.
-    vectors : (nq, d) float32, (nq, terms) CSR array, or None
+    vectors : (nq, d) float32, (nq, terms) CSR array, MultiVectors, or None
     single : bool
         One query was passed on its own, so one answer is expected rather than a list.
     """
@@ -41,8 +41,11 @@ class Queries:
         return int(self.vectors.shape[0]) if hasattr(self.vectors, "shape") else len(self.vectors)
 
 
-def as_queries(query: Any) -> Queries:
+def as_queries(query: Any, mode: str | None = None) -> Queries:
     """Read a text, a vector, a sparse vector (a SciPy array of one axis), or several of one of them.
+
+    Sets of token vectors come as `MultiVectors`, and where `mode` is ``"multi"`` also as an array (t, d), which is one
+    query, or a sequence of such.
 
     Raises
     ------
@@ -57,10 +60,15 @@ def as_queries(query: Any) -> Queries:
         single = query.ndim == 1
         rows = query.tocoo().reshape((1, query.shape[0])).tocsr() if single else query
         return Queries(None, "sparse", as_sparse(rows, name="query"), single)
+    if isinstance(query, MultiVectors):
+        return Queries(None, "multi", query, single=False)
     try:
         array = np.asarray(query)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # lists of unlike lengths are no array
         array = np.asarray(None)
+    if mode == "multi" and array.ndim != 1:
+        single = array.ndim == 2
+        return Queries(None, "multi", as_multi([array] if single else query, name="query"), single)
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise InvalidInput(
             f"the query is {type(query).__name__} {query!r:.60}; expected a text, a vector, or a list of them"

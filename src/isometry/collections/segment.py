@@ -6,6 +6,8 @@
     The vector index over all passages; absent when the documents have no vectors.
 ``sparse``
     The index over the documents' sparse vectors; absent when the collection has none.
+``multi``
+    The index over the documents' tokens; absent when no document has any.
 ``lexical``
     The BM25 index over all texts; absent when there is no text.
 """

@@ -30,7 +30,7 @@ class Space:
         What `space_record` made; None for a collection of the user's own vectors.
     encoder : Encoder, optional
         Loaded already; it must be of the same space.
-    kind : {"dense", "sparse"}
+    kind : {"dense", "sparse", "multi"}
     """
 
     def __init__(

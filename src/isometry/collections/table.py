@@ -29,6 +29,7 @@ __all__ = [
     "SPANS",
     "SPANS_TYPE",
     "SPARSE",
+    "TOKENS",
     "VECTORS",
     "DocumentTable",
     "is_internal",
@@ -46,6 +47,8 @@ VECTORS = "_vectors"
 """One vector per passage."""
 SPARSE = "_sparse"
 """One sparse vector per document."""
+TOKENS = "_tokens"
+"""One vector per token, in half precision."""
 
 _FOLDERS = ("data", "_deletions", "_transactions", "_versions")
 
@@ -55,13 +58,13 @@ def is_internal(name: str) -> bool:
     return name.startswith("_")
 
 
-def vectors_of(rows: pa.Table | pa.RecordBatch) -> MultiVectors:
-    """Return the stored vectors of `rows`; a document without any (null) has none."""
-    column = rows[VECTORS]
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    tokens: Any = from_arrow(column.flatten(), name="stored vectors")
+def vectors_of(rows: pa.Table | pa.RecordBatch, column: str = VECTORS, dim: int | None = None) -> MultiVectors:
+    """Return the stored vectors of `rows`, several per document; one without any (null) has none."""
+    lists = rows[column]
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.combine_chunks()
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    tokens: Any = from_arrow(lists.flatten(), dim, name="stored vectors")
     return MultiVectors(tokens, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
 

@@ -89,6 +89,7 @@ class View:
         self.segment = segment
         self.text_fields = [name for name in manifest.text_fields if name in table.columns]
         self.kinds = kinds_of(manifest, table)
+        self.passages = manifest.passages
         self._lock = threading.Lock()
         self._filters: OrderedDict[Hashable, Where] = OrderedDict()
         self._masks: OrderedDict[Hashable, NDArray[np.bool_]] = OrderedDict()

@@ -98,10 +98,10 @@ def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str
 
 
 def _reasons(terms: list[TermMatch], tokens: list[TokenMatch]) -> str:
-    """Return shared terms and tokens, those that add most first: ``sea 1.46 x 2.15 = 3.14 (sparse)``, ``sea~tide 0.72 (multi)``."""
+    """Return what query and hit share, what adds most first: ``sea 1.46 x 2.15 = 3.14 (sparse)``, ``sea~tide 0.72``."""
     shown = [f"{t.term} {t.query:.3g} x {t.document:.3g} = {t.product:.3g} ({t.mode})" for t in terms]
     nearest = sorted(tokens, key=lambda token: -token.similarity)
-    pairs = [f"{t.query}~{t.document} {t.similarity:.3g} (multi)" for t in nearest]
+    pairs = [f"{t.query}~{t.document} {t.similarity:.3g}" for t in nearest]
     return ", ".join(said for some in (shown, pairs) for said in [*some[:_TERMS], *["…"][: len(some) > _TERMS]])
 
 

@@ -162,13 +162,12 @@ class Kind(ABC, Generic[V]):
         SpecError
             The specification can't be read, or is of an index over something else.
         """
-        index = index_from_spec(spec, metric=self.scores)
-        if not isinstance(index, self.indexes):
+        if not isinstance(index_from_spec(spec), self.indexes):  # made by its own metric, which is sure to fit
             raise SpecError(
                 f"{self.called('spec')} is {spec!r}, which does not index {self.words}; "
                 f"expected such as {self.examples}"
             )
-        return index
+        return index_from_spec(spec, metric=self.scores)
 
     @abstractmethod
     def build(self, vectors: V, spec: str | None, folder: Path) -> Made | None:

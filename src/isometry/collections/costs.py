@@ -43,7 +43,8 @@ class Cost:
     recall, low, high : float
         Share of the exact ten nearest neighbours that it returns, and its 95 % interval.
     queries : int
-        Stored vectors that were asked for; none counts itself, and no transform or codec learned from them.
+        Stored vectors, or documents, that were asked for; none counts itself, and of dense vectors no transform or
+        codec learned from them.
     bytes_per_vector : float
         On disk.
     """

@@ -63,7 +63,7 @@ class BuildReport(_Report):
         The same of the index over sparse vectors; None where there are none.
     multi_spec, multi_recall, multi_recall_interval, multi_recall_queries, multi_bytes_per_vector
         The same of the index over token vectors, against MaxSim of all tokens as they are stored. Queries are up to 32
-        tokens of stored documents, none of which counts itself; bytes are those per token.
+        tokens of stored documents, none of which counts itself, though codecs learn from all; bytes are per token.
     nbytes : int
         Bytes of the index on disk.
     seconds : float

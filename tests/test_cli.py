@@ -255,6 +255,24 @@ def test_search_by_weighted_terms_explains_itself(tmp_path, news_file):
     assert "does not index sparse vectors" in rebuilt.stderr
 
 
+def test_search_token_by_token_explains_itself(tmp_path, news_file):
+    pytest.importorskip("wordllama")
+    target = tmp_path / "n.iso"
+    words = ["--encoder", "none", "--multi-encoder", "wordllama-tokens", "--build-multi", "PQ64,MaxSim"]
+    built = isometry("index", news_file, "--to", target, *words)
+    assert built.exit_code == 0, built.stderr
+    assert re.search(r"PQ64,MaxSim: recall@10 1\.0.* bytes per token", built.stdout)
+    said = told("search", target, "frozen harbour", "--mode", "multi", "--explain", "-k", "1")
+    (hit,) = said["hits"]
+    assert (said["mode"], hit["id"], hit["terms"]) == ("multi", "a1", [])
+    assert sum(token["similarity"] for token in hit["tokens"]) == pytest.approx(hit["score"], abs=0.1)
+    line = isometry("search", target, "frozen harbour", "--explain", "-k", "1").stdout.rstrip("\n").split("\t")
+    assert re.search(r"harbour 1 x .*\(lexical\), .*▁har~▁har 1\b", line[-1])
+    rebuilt = isometry("build", target, "--build-multi", "Flat")
+    assert rebuilt.exit_code == 1
+    assert "does not index token vectors" in rebuilt.stderr
+
+
 def test_words_explain_hits_too(news):
     (term,) = told("search", news, "ice", "--explain", "-k", "1")["hits"][0]["terms"]
     assert (term["term"], term["mode"], term["query"]) == ("ice", "lexical", 1.0)

@@ -107,7 +107,7 @@ class TestSearch:
             ("moon", {"mode": "dens"}, InvalidInput, "did you mean 'dense'"),
             (None, {}, InvalidInput, "expected a text, a vector"),
             (["a", 3], {}, InvalidInput, "query 1 is int"),
-            ([1.0, 2.0], {}, DimensionMismatch, "2 dimensions; the collection has 256"),
+            ([1.0, 2.0], {}, DimensionMismatch, "vector of 2; the collection has 256 dimensions"),
             (np.full(256, np.nan), {}, InvalidInput, "NaN"),
             (np.ones(256), {"mode": "lexical"}, InvalidInput, "the query is a vector"),
             ("moon", {"where": "yeer > 3"}, FilterError, "year"),

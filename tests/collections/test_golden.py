@@ -31,7 +31,15 @@ def test_opens_answers_and_goes_on(golden, tmp_path):
             assert collection.search(csr_array(np.eye(9, dtype=np.float32)[[7]]))[0].ids == ["bread", "tides"]
             assert collection.stats().sparse_spec == "Inverted"
             later["sparse_vector"] = {"indices": [7], "values": [3.0]}
+        tokens = np.array([[0.0, 1.0], [1.0, 0.0]])
+        if collection.multi_dim is not None:
+            hits = collection.search(tokens, mode="multi")
+            assert (hits.ids, hits.scores.tolist()) == (["bread", "tides"], [2.0, 1.5])
+            assert collection.stats().multi_spec == "Float16,MaxSim"
+            later["multi_vector"] = [[2.0, 2.0]]
         collection.upsert([later])
+        if collection.multi_dim is not None:
+            assert collection.search(tokens, mode="multi").ids == ["tides", "bread"]
         if collection.sparse_dim is not None:
             assert collection.search(csr_array(np.eye(9, dtype=np.float32)[[7]]))[0].ids == ["tides", "bread"]
         assert collection.search([0.0, 0.0, 1.0], k=1).ids == ["tides"]

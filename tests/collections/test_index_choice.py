@@ -9,7 +9,7 @@ import pytest
 
 import isometry as iso
 from isometry.codecs import Binary
-from isometry.collections import segment
+from isometry.collections import kinds
 from isometry.indexes import default_spec
 
 GRAPH = "LVQ4x8,Vamana16"
@@ -37,7 +37,7 @@ def test_a_scan_for_few_and_a_graph_for_many():
 
 def test_the_choice_grows_with_the_collection(collection, monkeypatch):
     assert collection.build().spec == "Flat"
-    monkeypatch.setattr(segment, "default_spec", lambda n, d: GRAPH)
+    monkeypatch.setattr(kinds, "default_spec", lambda n, d: GRAPH)
     report = collection.optimize().build
     assert report.spec == GRAPH
     assert report.recall > 0.9
@@ -94,7 +94,7 @@ def test_what_compression_costs_is_said_and_kept(collection, tmp_path):
 
 
 def test_an_index_learns_nothing_from_what_measures_it(collection, documents, monkeypatch):
-    monkeypatch.setattr(segment, "_FEWEST_LEARNED", 200)
+    monkeypatch.setattr(kinds, "_FEWEST_LEARNED", 200)
     seen = []
     fit = Binary.fit
     monkeypatch.setattr(Binary, "fit", lambda self, X, y=None: seen.append(len(X)) or fit(self, X, y))

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import coo_array, csr_array
 
 import isometry as iso
-from isometry.collections.manifest import MANIFEST
+from isometry.collections.manifest import FORMAT_VERSION, MANIFEST
 from isometry.encoders import load_encoder
 from isometry.errors import (
     Damaged,
@@ -327,7 +327,7 @@ class TestFiles:
         path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
         with pytest.raises(Damaged):
             iso.open(weighted.path)
-        path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 3}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": FORMAT_VERSION + 1}))
         with pytest.raises(NewerFormat):
             iso.open(weighted.path)
 

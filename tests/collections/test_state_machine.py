@@ -29,14 +29,16 @@ BATCH = st.dictionaries(IDS, st.tuples(DOCUMENT, VECTOR), min_size=1, max_size=5
 class CollectionMachine(RuleBasedStateMachine):
     """Every rule is done to the collection and to a dict of (document, vector).
 
-    Where the collection has sparse vectors, that of a document is what is positive in its vector.
+    Where the collection has sparse vectors, that of a document is what is positive in its vector. Where it has token
+    vectors, a document has its vector and, if its first number is positive, the one turned round; if negative, none.
     """
 
-    @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]), sparse=st.booleans())
-    def make(self, metric: str, sparse: bool) -> None:
+    @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]), sparse=st.booleans(), multi=st.booleans())
+    def make(self, metric: str, sparse: bool, multi: bool) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "c.iso"
-        self.collection = iso.create(self.path, dim=DIM, metric=metric, sparse_dim=DIM if sparse else None)
+        dims = {"dim": DIM, "sparse_dim": DIM if sparse else None, "multi_dim": DIM if multi else None}
+        self.collection = iso.create(self.path, metric=metric, **dims)
         self.model: dict[str, tuple[dict, list[int]]] = {}
 
     def teardown(self) -> None:
@@ -90,6 +92,7 @@ class CollectionMachine(RuleBasedStateMachine):
         assert report.documents == len(self.model)
         assert report.recall in (None, 1.0)
         assert report.sparse_recall in (None, 1.0)
+        assert report.multi_recall in (None, 1.0)
 
     @rule()
     def optimize(self) -> None:
@@ -140,6 +143,27 @@ class CollectionMachine(RuleBasedStateMachine):
         assert [scores[name] for name in hits.ids] == best
         assert [sum(term.product for term in terms) for terms in hits.terms] == best
 
+    @rule(query=st.lists(VECTOR, max_size=3), k=st.integers(1, 20))
+    def search_by_tokens(self, query, k) -> None:
+        asked = np.array(query, np.float32).reshape(-1, DIM)
+        if self.collection.multi_dim is None:
+            with pytest.raises(InvalidInput, match="no token vectors"):
+                self.collection.search(asked, mode="multi")
+            return
+        hits = self.collection.search(asked, k=k, mode="multi")
+        metric = "cosine" if self.collection.metric == "cosine" else "dot"
+        scores = {
+            name: sum(max(score(metric, q, x) for x in tokens) for q in query)
+            for name, (_, vector) in self.model.items()
+            if query and (tokens := tokens_of(vector))
+        }
+        # Half precision changes no sum of integers, but that of cosines in the third place.
+        best = sorted(scores.values(), reverse=True)[:k]
+        assert np.allclose(hits.scores, best, atol=2e-3)
+        assert np.allclose([scores[name] for name in hits.ids], best, atol=4e-3)
+        added = [sum(match.similarity for match in matches) for matches in hits.tokens]
+        assert np.allclose(added, [scores[name] for name in hits.ids], atol=1e-5)
+
     @rule(word=st.sampled_from(["moon", "owl", "harbour"]))
     def search_by_word(self, word) -> None:
         hits = self.collection.search(word, k=50, mode="lexical")
@@ -166,7 +190,13 @@ class CollectionMachine(RuleBasedStateMachine):
         for row in rows if self.collection.sparse_dim is not None else ():
             columns = np.flatnonzero(np.array(row["vector"]) > 0).tolist()
             row["sparse_vector"] = {"indices": columns, "values": [row["vector"][column] for column in columns]}
+        for row in rows if self.collection.multi_dim is not None else ():
+            row["multi_vector"] = tokens_of(row["vector"])
         return rows
+
+
+def tokens_of(vector: list[int]) -> list[list[int]]:
+    return [vector, vector[::-1]] if vector[0] > 0 else [vector] if vector[0] == 0 else []
 
 
 def score(metric: str, q: list[int], x: list[int]) -> float:

@@ -16,6 +16,7 @@ CASES = [
     EncoderCase("sparse object", SparseObject),
     EncoderCase("multi object", MultiObject),
     EncoderCase("wordllama", partial(load_encoder, "wordllama")),
+    EncoderCase("wordllama tokens", partial(load_encoder, "wordllama-tokens")),
     EncoderCase("minilm openvino float32", partial(load_encoder, precision="float32", engine="openvino")),
     EncoderCase("minilm openvino bfloat16", partial(load_encoder, precision="bfloat16", engine="openvino"), 5e-3),
     EncoderCase("splade-tiny openvino", partial(load_encoder, DEFAULT_SPARSE_ENCODER, precision="float32"), 1e-4),

@@ -1,6 +1,7 @@
 """Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``.
 
-Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``.
+Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``. Version
+2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ DOCUMENTS = [
         "tags": ["sea", "moon"],
         "vector": [1.0, 0.0, 0.0],
         "sparse_vector": {"indices": [2, 7], "values": [1.5, 0.5]},
+        "multi_vector": [[1.0, 0.0], [0.5, 0.5]],
     },
     {
         "id": "owls 🦉",
@@ -29,12 +31,14 @@ DOCUMENTS = [
         "tags": [],
         "vector": [0.0, 1.0, 0.0],
         "sparse_vector": {"indices": [], "values": []},
+        "multi_vector": [],
     },
     {
         "id": "gone",
         "text": "This one is deleted.",
         "vector": [9.0, 9.0, 9.0],
         "sparse_vector": {"indices": [7], "values": [9.0]},
+        "multi_vector": [[9.0, 9.0]],
     },
 ]
 LATER = [
@@ -44,12 +48,13 @@ LATER = [
         "year": 2020,
         "vector": [0.0, 0.0, 1.0],
         "sparse_vector": {"indices": [7], "values": [2.0]},
+        "multi_vector": [[0.0, 2.0]],
     }
 ]
 
 
 def main(path: str) -> None:
-    with iso.create(path, dim=3, metric="dot", sparse_dim=9) as collection:
+    with iso.create(path, dim=3, metric="dot", sparse_dim=9, multi_dim=2) as collection:
         collection.add(DOCUMENTS)
         collection.delete(["gone"])
         collection.optimize()

@@ -80,7 +80,13 @@ def evaluate(
 
 
 def _available(collection: Collection) -> list[Mode]:
-    return [Mode.DENSE, Mode.LEXICAL, Mode.HYBRID] if collection.encoder else [Mode.LEXICAL]
+    by_vectors = {
+        Mode.DENSE: collection.encoder,
+        Mode.SPARSE: collection.sparse_encoder,
+        Mode.MULTI: collection.multi_encoder,
+    }
+    able = [mode for mode, encoder in by_vectors.items() if encoder is not None]
+    return [*able, Mode.LEXICAL, Mode.HYBRID] if able else [Mode.LEXICAL]
 
 
 def systems(

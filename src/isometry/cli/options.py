@@ -48,6 +48,7 @@ class Mode(StrEnum):
 
     DENSE = "dense"
     SPARSE = "sparse"
+    MULTI = "multi"
     LEXICAL = "lexical"
     HYBRID = "hybrid"
 

@@ -15,7 +15,7 @@ from isometry.cli.output import note, print_json, print_pairs, print_table, read
 from isometry.errors import InvalidInput, did_you_mean
 
 if TYPE_CHECKING:
-    from isometry.collections import Collection, Hits, TermMatch
+    from isometry.collections import Collection, Hits, TermMatch, TokenMatch
 
 _LINES_AT_ONCE = 64
 _SNIPPET = 160
@@ -37,14 +37,17 @@ def search(
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Show which terms query and hit share: weight in both, and what that adds."),
+        typer.Option(
+            "--explain",
+            help="Show which terms query and hit share, with weights and what they add, and which token answers which.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the best documents for a query, among those that match a filter.
 
     In a pipe the hits come as tab-separated lines: query, rank, score, id, text, then the fields of --show, then with
-    --explain the terms. With --json each query gives one line of JSON.
+    --explain the terms and tokens. With --json each query gives one line of JSON.
     """
     import isometry as iso
 
@@ -83,8 +86,9 @@ def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str
     ]
     layout = {"": "right", "score": "right", "id": "left", "text": "wrap"} | dict.fromkeys(fields, "left")
     if explain:
-        layout["terms"] = "wrap"
-        rows = [[*row, _matches(terms)] for row, terms in zip(rows, hits.terms, strict=True)]
+        layout["because"] = "wrap"
+        reasons = zip(hits.terms, hits.tokens, strict=True)
+        rows = [[*row, _reasons(*reason)] for row, reason in zip(rows, reasons, strict=True)]
     if not sys.stdout.isatty():
         print_table({"query": "left", **layout}, ([query, *row] for row in rows))
     elif rows:
@@ -93,10 +97,12 @@ def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str
         note(f"No hit for {query!r} ({hits.mode}).")
 
 
-def _matches(terms: list[TermMatch]) -> str:
-    """Return the shared terms, those that add most first: ``sea 1.46 x 2.15 = 3.14 (sparse)``."""
-    shown = [f"{t.term} {t.query:.3g} x {t.document:.3g} = {t.product:.3g} ({t.mode})" for t in terms[:_TERMS]]
-    return ", ".join(shown) + (", …" if len(terms) > _TERMS else "")
+def _reasons(terms: list[TermMatch], tokens: list[TokenMatch]) -> str:
+    """Return what query and hit share, what adds most first: ``sea 1.46 x 2.15 = 3.14 (sparse)``, ``sea~tide 0.72``."""
+    shown = [f"{t.term} {t.query:.3g} x {t.document:.3g} = {t.product:.3g} ({t.mode})" for t in terms]
+    nearest = sorted(tokens, key=lambda token: -token.similarity)
+    pairs = [f"{t.query}~{t.document} {t.similarity:.3g}" for t in nearest]
+    return ", ".join(said for some in (shown, pairs) for said in [*some[:_TERMS], *["…"][: len(some) > _TERMS]])
 
 
 def _text(hit: Any, collection: Collection) -> str:

@@ -33,6 +33,16 @@ SparseSpec = Annotated[
 ]
 
 
+MultiSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--build-multi",
+        metavar="SPEC",
+        help="Index to build over token vectors, as in 'FDE(20,5,16),LVQ4,Flat -> PQ32'.",
+    ),
+]
+
+
 def index(
     sources: Sources,
     to: Annotated[str, typer.Option("--to", metavar="COLLECTION", help="Folder to create, as in papers.iso.")],
@@ -50,6 +60,10 @@ def index(
             "--sparse-encoder", metavar="NAME", help="Model of weighted terms (SPLADE) beside it, as in splade-tiny."
         ),
     ] = None,
+    multi_encoder: Annotated[
+        str | None,
+        typer.Option("--multi-encoder", metavar="NAME", help="Model of a vector per token (ColBERT) beside it."),
+    ] = None,
     metric: Annotated[
         str, typer.Option("--metric", metavar="cosine|dot|l2", help="How vectors are compared.")
     ] = "cosine",
@@ -66,6 +80,7 @@ def index(
         str | None, typer.Option("--build", metavar="SPEC", help="Index to build. Default: the one that fits the size.")
     ] = None,
     build_sparse: SparseSpec = None,
+    build_multi: MultiSpec = None,
     no_build: Annotated[
         bool, typer.Option("--no-build", help="Build no index: searches read all documents until there is one.")
     ] = False,
@@ -96,6 +111,7 @@ def index(
                 to,
                 encoder=None if encoder == "none" else encoder or DEFAULT_ENCODER,
                 sparse_encoder=sparse_encoder,
+                multi_encoder=multi_encoder,
                 metric=metric,
                 id_field=id_field,
                 text_fields=tuple(split_names(text)),
@@ -116,7 +132,8 @@ def index(
                     on_duplicate="skip" if goes_on else "error",
                     batch_rows=batch_rows,
                 )
-                built = None if no_build else collection.build(build, sparse_spec=build_sparse, progress=report)
+                specs = {"sparse_spec": build_sparse, "multi_spec": build_multi}
+                built = None if no_build else collection.build(build, **specs, progress=report)
         except Exception:
             if not goes_on and not len(collection):  # nothing was stored: leave no empty collection in the way
                 collection.close()
@@ -236,13 +253,17 @@ def delete(
 
 
 def build(
-    collection: CollectionPath, spec: Spec = None, sparse_spec: SparseSpec = None, as_json: AsJson = False
+    collection: CollectionPath,
+    spec: Spec = None,
+    sparse_spec: SparseSpec = None,
+    multi_spec: MultiSpec = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build an index over all documents and print the recall it reaches."""
     import isometry as iso
 
     with iso.open(collection) as opened, progress() as report, explained_interrupt(_index_unchanged):
-        built = opened.build(spec, sparse_spec=sparse_spec, progress=report)
+        built = opened.build(spec, sparse_spec=sparse_spec, multi_spec=multi_spec, progress=report)
     print_json(built.to_dict()) if as_json else typer.echo(_described(built))
 
 
@@ -253,7 +274,7 @@ def _index_unchanged() -> str:
 def _described(built: BuildReport) -> str:
     """Return one sentence about the indexes: what they are, their recall, their size."""
     cost = built.to_dict()
-    kinds = [kind for kind in ("", "sparse_") if cost[f"{kind}recall"] is not None]
+    kinds = [kind for kind in ("", "sparse_", "multi_") if cost[f"{kind}recall"] is not None]
     said = [_measured(cost, kind) for kind in kinds] or [f"{built.spec}: no vectors to measure recall on"]
     size = readable_bytes(built.nbytes)
     return f"{'; '.join(said)}; {built.documents:,} documents, {size}, built in {built.seconds:.1f} s."
@@ -263,7 +284,8 @@ def _measured(cost: dict[str, Any], kind: str) -> str:
     low, high = cost[f"{kind}recall_interval"]
     return (
         f"{cost[f'{kind}spec']}: recall@10 {cost[f'{kind}recall']:.4f} [{low:.4f}, {high:.4f}] against exact search "
-        f"over {cost[f'{kind}recall_queries']:,} queries, {cost[f'{kind}bytes_per_vector']:,.0f} bytes per vector"
+        f"over {cost[f'{kind}recall_queries']:,} queries, {cost[f'{kind}bytes_per_vector']:,.0f} bytes per "
+        f"{'token' if kind == 'multi_' else 'vector'}"
     )
 
 

@@ -1,7 +1,7 @@
 """Collections: documents, attributes and vectors in one durable, searchable folder."""
 
 from isometry.collections.collection import Collection
-from isometry.collections.explaining import TermMatch
+from isometry.collections.explaining import TermMatch, TokenMatch
 from isometry.collections.hits import Hit, Hits
 from isometry.collections.opening import create, open
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
@@ -15,6 +15,7 @@ __all__ = [
     "OptimizeReport",
     "Stats",
     "TermMatch",
+    "TokenMatch",
     "VerifyReport",
     "create",
     "open",

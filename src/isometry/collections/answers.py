@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isometry.collections.explaining import TermMatch, matching_terms, matching_words
+from isometry.collections.explaining import (
+    TermMatch,
+    TokenMatch,
+    matching_terms,
+    matching_tokens,
+    matching_words,
+)
 from isometry.collections.hits import Hits
+from isometry.collections.kinds import KINDS, Kind
 from isometry.collections.queries import Queries
-from isometry.collections.texts import join_texts
+from isometry.collections.segment import LEXICAL
+from isometry.collections.texts import join_texts, token_strings
 from isometry.collections.view import Found, View
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.rerank import reciprocal_rank_fusion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
     from isometry.collections.space import Space
 
-__all__ = ["MODES", "Spaces", "answer", "choose_modes"]
+__all__ = ["MODES", "answer", "choose_modes"]
 
-MODES = ("dense", "sparse", "lexical", "hybrid")
+MODES = (*KINDS, LEXICAL, "hybrid")
 FUSION_DEPTH = 100
 """Hits of each list that hybrid search fuses, at least."""
 
 
-class Spaces(NamedTuple):
-    """What turns texts into vectors of each kind."""
-
-    dense: Space
-    sparse: Space
-
-
-def choose_modes(mode: str | None, queries: Queries, spaces: Spaces, has_text: bool) -> tuple[str, list[str]]:
+def choose_modes(
+    mode: str | None, queries: Queries, spaces: Mapping[str, Space], has_text: bool
+) -> tuple[str, list[str]]:
     """Check the mode that was asked for, or choose the most complete one that the collection allows.
 
     Returns
@@ -47,21 +50,20 @@ def choose_modes(mode: str | None, queries: Queries, spaces: Spaces, has_text: b
     if mode is not None:
         check_choice("mode", mode, MODES)
     if queries.texts is None:
-        own = "sparse" if queries.sparse is not None else "dense"
+        own = queries.kind or ""
         if mode not in (None, own):
-            kind = "sparse vector" if own == "sparse" else "vector"
-            raise InvalidInput(f"mode is {mode!r} but the query is a {kind}; pass a text, or mode={own!r}")
+            raise InvalidInput(f"mode is {mode!r} but the query is {KINDS[own].one}; pass a text, or mode={own!r}")
         return own, [own]
-    encoding = [name for name in ("dense", "sparse") if getattr(spaces, name).fingerprint is not None]
-    lists = [*encoding, *(["lexical"] if has_text or not encoding else [])]
+    encoding = [name for name, space in spaces.items() if space.fingerprint is not None]
+    lists = [*encoding, *([LEXICAL] if has_text or not encoding else [])]
     if mode is None:
         mode = "hybrid" if len(lists) > 1 else lists[0]
-    if mode != "lexical" and not encoding:
+    if mode != LEXICAL and not encoding:
         raise InvalidInput(
             f"mode is {mode!r} but the collection has no encoder to turn a text into a vector; "
             "pass a vector, or mode='lexical'"
         )
-    if mode in ("dense", "sparse") and mode not in encoding:
+    if mode in KINDS and mode not in encoding:
         raise InvalidInput(
             f"mode is {mode!r} but the collection has no {mode} encoder; its modes for texts are {', '.join(lists)}"
         )
@@ -70,7 +72,7 @@ def choose_modes(mode: str | None, queries: Queries, spaces: Spaces, has_text: b
 
 def answer(
     view: View,
-    spaces: Spaces,
+    spaces: Mapping[str, Space],
     queries: Queries,
     k: int,
     mode: str,
@@ -85,55 +87,29 @@ def answer(
     """
     allowed = view.allowed(where)
     depth = max(k, FUSION_DEPTH) if len(lists) > 1 else k
-    found: list[Found] = []
-    weights: csr_array | None = None
-    for name in lists:
-        if name == "lexical":
-            found.append(view.search_lexical(queries.texts or [], depth, allowed))
-        elif name == "sparse":
-            weights = _weights(queries, spaces.sparse, view.sparse_dim)
-            own = None if "dense" in lists else effort
-            found.append(view.search_sparse(weights, depth, allowed, own, threads))
-        else:
-            vectors = _vectors(queries, spaces.dense, view.table.dim)
-            found.append(view.search_dense(vectors, depth, allowed, effort, threads))
-    fused = found[0] if len(found) == 1 else _fuse(found, k)
-    asked = [
-        _Asked(
-            queries.texts[row] if queries.texts is not None and "lexical" in lists else None,
-            weights[row : row + 1] if weights is not None else None,
-            spaces.sparse,
-        )
-        for row in range(len(queries))
+    asked = {
+        name: queries.texts if name == LEXICAL else _vectors(queries, KINDS[name], view.kinds.get(name), spaces[name])
+        for name in lists
+    }
+    # In hybrid search effort is told to one index only: what it means depends on the index.
+    found = [
+        view.search(name, vectors, depth, allowed, effort if name == lists[0] else None, threads)
+        for name, vectors in asked.items()
     ]
-    return [_hits(view, fused, row, mode, asked[row]) for row in range(len(queries))]
+    fused = found[0] if len(found) == 1 else _fuse(found, k)
+    texts: list[Any] = queries.texts or [None] * len(queries)
+    return [_hits(view, spaces, fused, row, mode, asked, text) for row, text in enumerate(texts)]
 
 
-class _Asked(NamedTuple):
-    """What is needed of a query to explain its hits."""
-
-    text: str | None
-    weights: csr_array | None
-    space: Space
-
-
-def _vectors(queries: Queries, space: Space, dim: int | None) -> NDArray[np.float32]:
+def _vectors(queries: Queries, kind: type[Kind[Any]], own: Kind[Any] | None, space: Space) -> Any:
+    """Return the queries as vectors of a kind, `own` if the collection has it."""
     if queries.vectors is None:
-        vectors: Any = space.encoder.encode_query(queries.texts or [])  # type: ignore[union-attr]
-        return vectors
-    if dim is not None and queries.vectors.shape[1] != dim:
-        raise DimensionMismatch(f"the query has {queries.vectors.shape[1]} dimensions; the collection has {dim}")
+        return space.encoder.encode_query(queries.texts or [])  # type: ignore[union-attr]
+    seen = kind.dim_of(queries.vectors)
+    if own is None or own.dim not in (None, seen):
+        has = f"{own.dim} {kind.units}" if own is not None else f"no {kind.words}"
+        raise DimensionMismatch(f"the query is {kind.one} of {seen}; the collection has {has}")
     return queries.vectors
-
-
-def _weights(queries: Queries, space: Space, dim: int | None) -> csr_array:
-    if queries.sparse is None:
-        weights: Any = space.encoder.encode_query(queries.texts or [])  # type: ignore[union-attr]
-        return weights
-    if queries.sparse.shape[1] != dim:
-        has = f"{dim} terms" if dim is not None else "no sparse vectors"
-        raise DimensionMismatch(f"the query is a sparse vector of {queries.sparse.shape[1]}; the collection has {has}")
-    return queries.sparse
 
 
 def _fuse(found: list[Found], k: int) -> Found:
@@ -148,7 +124,15 @@ def _fuse(found: list[Found], k: int) -> Found:
     return Found(documents, scores, vectors)
 
 
-def _hits(view: View, found: Found, row: int, mode: str, asked: _Asked) -> Hits:
+def _hits(
+    view: View,
+    spaces: Mapping[str, Space],
+    found: Found,
+    row: int,
+    mode: str,
+    asked: Mapping[str, Any],
+    query: str | None,
+) -> Hits:
     documents = found.documents[row]
     there = documents >= 0
     documents, vectors = documents[there], found.vectors[row][there]
@@ -165,11 +149,23 @@ def _hits(view: View, found: Found, row: int, mode: str, asked: _Asked) -> Hits:
 
     def terms() -> list[list[TermMatch]]:
         matches: list[list[TermMatch]] = [[] for _ in documents]
-        if asked.weights is not None:
-            matches = matching_terms(asked.weights, view.weights(documents), asked.space)
-        if asked.text is not None:
-            words = matching_words(view.explain_words(asked.text, documents))
+        if "sparse" in asked and len(documents):
+            weights = view.stored(view.kinds["sparse"], documents)
+            matches = matching_terms(asked["sparse"][row : row + 1], weights, spaces["sparse"])
+        if LEXICAL in asked:
+            words = matching_words(view.explain_words(asked[LEXICAL][row], documents))
             matches = [first + more for first, more in zip(matches, words, strict=True)]
         return matches
 
-    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms)
+    def tokens() -> list[list[TokenMatch]]:
+        if "multi" not in asked or not len(documents):
+            return [[] for _ in documents]
+        kind, encoder = view.kinds["multi"], spaces["multi"].encoder if query is not None else None
+        names: Any = (None, None)
+        if encoder is not None and hasattr(encoder, "token_strings"):
+            spoken = encoder.token_strings([query], "query")
+            texts = view.rows(documents, view.text_fields)
+            names = spoken and spoken[0], token_strings(encoder, texts, view.text_fields, view.passages)
+        return matching_tokens(asked["multi"][row], view.stored(kind, documents), kind.scores, *names)
+
+    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isometry.collections.answers import Spaces, answer, choose_modes
-from isometry.collections.ingest import Given, as_weights
+from isometry.collections.answers import answer, choose_modes
+from isometry.collections.ingest import Given
+from isometry.collections.kinds import DENSE, KINDS, lacking
 from isometry.collections.lock import WriterLock
 from isometry.collections.manifest import Manifest
 from isometry.collections.queries import as_queries
 from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
-from isometry.collections.segment import build_segment, sparse_index
+from isometry.collections.segment import build_segment
 from isometry.collections.space import Space
 from isometry.collections.state import DOCUMENTS, INDEXES, State
 from isometry.collections.table import ID, DocumentTable, folder_bytes
@@ -28,14 +29,15 @@ from isometry.collections.verify import check_collection
 from isometry.collections.where import check_where, filter_errors
 from isometry.collections.writing import Writing
 from isometry.errors import InvalidInput, ReadOnly, check_choice, check_range
-from isometry.indexes import default_spec, index_from_spec
+from isometry.indexes import default_spec
 from isometry.storage import fsync_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from isometry.collections.segment import Cost
+    from isometry.collections.costs import Cost
     from isometry.encoders import Encoder, Progress
+    from isometry.encoders.base import Kind as KindName
 
 __all__ = ["LOCK", "Collection"]
 
@@ -50,19 +52,15 @@ class Collection:
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        version: int | None = None,
-        encoder: Encoder | None = None,
-        sparse_encoder: Encoder | None = None,
+        self, path: Path, *, version: int | None = None, encoders: Mapping[KindName, Encoder] | None = None
     ) -> None:
         self.path = path
         self._state = State(path, version)
-        manifest = self._state.manifest
-        self._spaces = Spaces(
-            Space(path, manifest.encoder, encoder), Space(path, manifest.sparse_encoder, sparse_encoder, "sparse")
-        )
+        manifest, loaded = self._state.manifest, encoders or {}
+        self._spaces: dict[str, Space] = {
+            kind.name: Space(path, manifest.setting(kind, "encoder"), loaded.get(kind.name), kind.name)
+            for kind in KINDS.values()
+        }
         self._lock = WriterLock(path / LOCK)
         self._writing = threading.RLock()
 
@@ -110,7 +108,7 @@ class Collection:
         InvalidInput
             The collection was made with an encoder object; pass it to `open`.
         """
-        return self._spaces.dense.encoder
+        return self._spaces["dense"].encoder
 
     @property
     def sparse_dim(self) -> int | None:
@@ -120,7 +118,17 @@ class Collection:
     @property
     def sparse_encoder(self) -> Encoder | None:
         """As `encoder`, for sparse vectors."""
-        return self._spaces.sparse.encoder
+        return self._spaces["sparse"].encoder
+
+    @property
+    def multi_dim(self) -> int | None:
+        """Dimensions of the token vectors; None for a collection without them."""
+        return self._state.manifest.multi_dim
+
+    @property
+    def multi_encoder(self) -> Encoder | None:
+        """As `encoder`, for multi-vectors."""
+        return self._spaces["multi"].encoder
 
     def __len__(self) -> int:
         return len(self._state.view())
@@ -159,6 +167,13 @@ class Collection:
         """Return the collection in numbers."""
         view = self._state.view()
         segment = view.segment
+        told: dict[str, Any] = {}
+        for name, kind in KINDS.items():
+            space = self._spaces[kind.name]
+            told[kind.called("spec")] = segment.specs.get(name) if segment else None
+            told[kind.called("dim")] = view.kinds[name].dim if name in view.kinds else None
+            told[kind.called("encoder")] = str(space.fingerprint) if space.fingerprint is not None else None
+            told |= _cost_of(segment.costs.get(name) if segment else None, kind.prefix)
         return Stats(
             path=str(self.path),
             documents=len(view),
@@ -167,15 +182,8 @@ class Collection:
             deleted_in_index=view.n_dead,
             version=view.table.version,
             versions=len(view.table.versions()),
-            spec=segment.spec if segment else None,
             metric=self.metric,
-            dim=self.dim,
-            **_cost_of(segment.cost if segment else None),
-            encoder=_shown(self._spaces.dense),
-            sparse_spec=segment.sparse_spec if segment else None,
-            sparse_dim=self.sparse_dim,
-            **_cost_of(segment.sparse_cost if segment else None, "sparse_"),
-            sparse_encoder=_shown(self._spaces.sparse),
+            **told,
             attributes={field.name: str(field.type) for field in self.schema},
             fragments=view.table.fragments()[0],
             bytes_documents=folder_bytes(self.path / DOCUMENTS),
@@ -212,20 +220,22 @@ class Collection:
         Parameters
         ----------
         query : str, vector, or a list of either
-            A text, a ``(d,)`` vector, a list of texts, an ``(nq, d)`` array, or a SciPy sparse array of ``(terms,)`` or
-            ``(nq, terms)``.
+            A text, a ``(d,)`` vector, a list of texts, an ``(nq, d)`` array, a SciPy sparse array of ``(terms,)`` or
+            ``(nq, terms)``, or `MultiVectors`, one set of tokens per query; with ``mode="multi"`` also one ``(t, d)``
+            array of tokens, or a list of such.
         k : int
             How many documents, at least 1; all of them are returned when there are fewer.
-        mode : {"dense", "sparse", "lexical", "hybrid"}, optional
-            By meaning (vectors), by weighted terms (sparse vectors), by words (BM25), or by all that the collection
-            has, fused by reciprocal rank. Default: for a text the most that the collection has; for a vector its own
-            kind. `Hits.mode` says which was used, `Hits.terms` what query and hit have in common.
+        mode : {"dense", "sparse", "multi", "lexical", "hybrid"}, optional
+            By meaning (vectors), by weighted terms (sparse vectors), token by token (multi-vectors), by words (BM25),
+            or by all that the collection has, fused by reciprocal rank. Default: for a text the most that the
+            collection has; for a vector its own kind. `Hits.mode` says which was used, `Hits.terms` what query and hit
+            have in common, `Hits.tokens` which token answers which.
         where : str or pyarrow.compute.Expression, optional
             Only documents that match: SQL text such as ``"year >= 2019 and venue = 'ACL'"``, or an expression, which
             is safe with values that come from users.
         effort : int, optional
-            Work harder for better recall; what it means depends on the index. In hybrid search it is told to the index
-            of dense vectors, if there is one.
+            Work harder for better recall; what it means depends on the index. In hybrid search it is told to one index
+            only: that of dense vectors if there is one, else of sparse ones, else of tokens.
         threads : int, optional
             Threads for vector search; default all.
 
@@ -240,7 +250,7 @@ class Collection:
             A query that is empty or does not fit the collection, k < 1, an unknown mode, a filter that can't be read.
         """
         k = check_range("k", k, 1)
-        queries = as_queries(query)
+        queries = as_queries(query, mode)
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
         mode, lists = choose_modes(mode, queries, self._spaces, has_text)
@@ -255,6 +265,7 @@ class Collection:
         *,
         vectors: Any = None,
         sparse_vectors: Any = None,
+        multi_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -272,9 +283,12 @@ class Collection:
         sparse_vectors : (n, terms) SciPy sparse array, optional
             Your own sparse vectors, of weights that are not negative, for a collection that has such; a column
             ``sparse_vector`` of ``{"indices": [...], "values": [...]}`` will do as well.
+        multi_vectors : MultiVectors or sequence of (t, d) arrays, optional
+            Your own token vectors, for a collection that has such; a column ``multi_vector`` of lists of lists will do
+            as well. They are stored in half precision. A document without tokens is not found by them.
         encoded_by : Encoder, Fingerprint or a list of them, optional
-            Which encoder made `vectors` and which `sparse_vectors`; required where the collection has an encoder for
-            them, and must be that one.
+            Which encoder made `vectors`, which `sparse_vectors`, and which `multi_vectors`; required where the
+            collection has an encoder for them, and must be that one.
         batch_rows : int
             Documents per atomic commit.
         on_error : {"raise", "skip"}
@@ -298,7 +312,7 @@ class Collection:
             Another process is writing.
         """
         check_choice("on_duplicate", on_duplicate, ("error", "skip"))
-        given = Given(vectors, sparse_vectors)
+        given = _given(vectors, sparse_vectors, multi_vectors)
         return self._write(source, given, encoded_by, batch_rows, on_error, on_duplicate, progress)
 
     def upsert(
@@ -307,6 +321,7 @@ class Collection:
         *,
         vectors: Any = None,
         sparse_vectors: Any = None,
+        multi_vectors: Any = None,
         encoded_by: Any = None,
         batch_rows: int = 1024,
         on_error: str = "raise",
@@ -317,7 +332,7 @@ class Collection:
         Parameters, result and errors are those of `add`. A replaced document and its replacement change places in one
         commit: no search sees both or neither.
         """
-        given = Given(vectors, sparse_vectors)
+        given = _given(vectors, sparse_vectors, multi_vectors)
         return self._write(source, given, encoded_by, batch_rows, on_error, "replace", progress)
 
     def delete(self, ids: Sequence[str] | None = None, where: Any = None) -> int:
@@ -357,7 +372,12 @@ class Collection:
             return gone
 
     def build(
-        self, spec: str | None = None, *, sparse_spec: str | None = None, progress: Progress | None = None
+        self,
+        spec: str | None = None,
+        *,
+        sparse_spec: str | None = None,
+        multi_spec: str | None = None,
+        progress: Progress | None = None,
     ) -> BuildReport:
         """Index all documents, so that opening and searching stay fast; report what recall it reaches.
 
@@ -372,6 +392,10 @@ class Collection:
         sparse_spec : str, optional
             Index over sparse vectors to build, where there are any, such as ``"Inverted"`` or ``"Seismic(4000,0.2)"``,
             now and later. Default: what was asked for before, else ``"Inverted"``, which is exact.
+        multi_spec : str, optional
+            Index over token vectors to build, where there are any, such as ``"PQ32,MaxSim"`` or
+            ``"FDE(20,5,16),PQ256x8,Vamana32 -> PQ32"``, now and later. Default: what was asked for before, else an
+            exact scan of up to 2^25 numbers, and encodings beyond.
         progress : callable, optional
 
         Returns
@@ -386,31 +410,32 @@ class Collection:
         with self._writing:
             table = self._begin_write()
             manifest = Manifest.read(self.path)
-            spec = spec or manifest.spec
-            sparse_spec = sparse_spec or manifest.sparse_spec
-            if spec is not None:
-                index_from_spec(spec, metric=self.metric)
-            if sparse_spec is not None:
-                sparse_index(sparse_spec)
+            asked = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
+            specs = {name: asked[name] or manifest.setting(kind, "spec") for name, kind in KINDS.items()}
+            for name, wanted in specs.items():
+                if wanted is not None:
+                    KINDS[name](None, self.metric).index(wanted)
             folder = self.path / INDEXES
             folder.mkdir(exist_ok=True)
             aside = folder / f".building-{uuid.uuid4().hex}"
-            built = build_segment(table, manifest, spec, sparse_spec, aside, progress)
+            built = build_segment(table, manifest, specs, aside, progress)
             name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
             fsync_path(aside)
             os.rename(aside, folder / name)
             fsync_path(folder)
             # A search in another thread may put an older manifest into the state at any time: the one written decides.
-            manifest = manifest.with_segment(name, spec, sparse_spec)
+            manifest = manifest.with_segment(name, specs)
             manifest.write(self.path)
             self._sweep(name)
+            told: dict[str, Any] = {}
+            for kind in KINDS.values():
+                told[kind.called("spec")] = built.specs.get(kind.name)
+                told |= _cost_of(built.costs.get(kind.name), kind.prefix)
+            told["spec"] = told["spec"] or specs[DENSE] or default_spec(0, 1)
             return BuildReport(
-                spec=built.spec or spec or default_spec(0, 1),
                 documents=len(built),
                 vectors=int(built.starts[-1]),
-                **_cost_of(built.cost),
-                sparse_spec=built.sparse_spec,
-                **_cost_of(built.sparse_cost, "sparse_"),
+                **told,
                 nbytes=folder_bytes(folder / name),
                 seconds=time.perf_counter() - began,
             )
@@ -462,10 +487,13 @@ class Collection:
     ) -> AddReport:
         began = time.perf_counter()
         self._check_origin(given, encoded_by)
-        if given.sparse is not None:
-            given = Given(given.dense, as_weights(given.sparse, self.sparse_dim, "sparse_vectors"))
+        kinds = self._state.view().kinds
+        for name in given:
+            if name not in kinds:
+                raise lacking(KINDS[name], KINDS[name].called("vectors"))
+        given = {name: kinds[name].taken(own, kinds[name].called("vectors")) for name, own in given.items()}
         with self._writing:
-            work = Writing(self._state.manifest, *self._spaces, batch_rows, on_error, on_duplicate)
+            work = Writing(self._state.manifest, self._spaces, batch_rows, on_error, on_duplicate)
             work.run(self._begin_write(), source, given, progress)
         return AddReport(
             added=work.added,
@@ -481,11 +509,12 @@ class Collection:
         """Raise `SpaceMismatch` unless every kind of vectors given comes from its space, as far as that is known."""
         several = encoded_by if isinstance(encoded_by, list | tuple) else () if encoded_by is None else (encoded_by,)
         said: list[Any] = [getattr(each, "fingerprint", each) for each in several]
-        spaces = [space for space, own in zip(self._spaces, given, strict=True) if own is not None]
+        every = self._spaces.values()
+        spaces = [space for space in every if space.kind in given]
         if said and not spaces:  # in a column of the records, not seen yet
-            spaces = [space for space in self._spaces if space.fingerprint in said] or [self._spaces.dense]
+            spaces = [space for space in every if space.fingerprint in said] or [self._spaces["dense"]]
         for space in spaces:
-            others = [other.fingerprint for other in self._spaces if other is not space]
+            others = [other.fingerprint for other in every if other is not space]
             space.check_vectors([each for each in said if each not in others])
 
     def _begin_write(self) -> DocumentTable:
@@ -528,5 +557,6 @@ def _cost_of(cost: Cost | None, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{name}": value for name, value in said.items()}
 
 
-def _shown(space: Space) -> str | None:
-    return str(space.fingerprint) if space.fingerprint is not None else None
+def _given(*vectors: Any) -> Given:
+    """Return the caller's own vectors, which come in the order of `KINDS`, by kind."""
+    return {name: own for name, own in zip(KINDS, vectors, strict=True) if own is not None}

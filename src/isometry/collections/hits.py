@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isometry.collections.explaining import TermMatch
+    from isometry.collections.explaining import TermMatch, TokenMatch
 
 __all__ = ["Hit", "Hits"]
 
@@ -52,7 +52,7 @@ class Hits:
     scores : (n,) float32
         Higher is better.
     mode : str
-        How the search was done: ``"dense"``, ``"sparse"``, ``"lexical"`` or ``"hybrid"``.
+        How the search was done: ``"dense"``, ``"sparse"``, ``"multi"``, ``"lexical"`` or ``"hybrid"``.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Hits:
         fetch_rows: Callable[[], pa.Table],
         fetch_passages: Callable[[], list[str | None]],
         fetch_terms: Callable[[], list[list[TermMatch]]],
+        fetch_tokens: Callable[[], list[list[TokenMatch]]],
     ) -> None:
         self.ids = ids
         self.scores = scores
@@ -70,9 +71,11 @@ class Hits:
         self._fetch_rows = fetch_rows
         self._fetch_passages = fetch_passages
         self._fetch_terms = fetch_terms
+        self._fetch_tokens = fetch_tokens
         self._rows: pa.Table | None = None
         self._passages: list[str | None] | None = None
         self._terms: list[list[TermMatch]] | None = None
+        self._tokens: list[list[TokenMatch]] | None = None
 
     @property
     def rows(self) -> pa.Table:
@@ -99,6 +102,17 @@ class Hits:
             self._terms = self._fetch_terms()
         return self._terms
 
+    @property
+    def tokens(self) -> list[list[TokenMatch]]:
+        """For each hit which of its tokens answers each token of the query; none unless token vectors were searched.
+
+        Found in the tokens as they are stored: similarities add up to the score in that list, up to the precision in
+        which its index holds tokens. Tokens are named where the query was a text and the encoder can tell them.
+        """
+        if self._tokens is None:
+            self._tokens = self._fetch_tokens()
+        return self._tokens
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -123,13 +137,14 @@ class Hits:
         return self.to_arrow().to_pandas()
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """Return mode and hits as plain Python values; with `explain` also the `terms` of each."""
+        """Return mode and hits as plain Python values; with `explain` also the `terms` and `tokens` of each."""
         hits: list[dict[str, Any]] = [
             {"id": hit.id, "score": hit.score, "passage": hit.passage, "row": hit.row} for hit in self
         ]
         if explain:
-            for hit, terms in zip(hits, self.terms, strict=True):
+            for hit, terms, tokens in zip(hits, self.terms, self.tokens, strict=True):
                 hit["terms"] = [{**asdict(term), "product": term.product} for term in terms]
+                hit["tokens"] = [asdict(token) for token in tokens]
         return {"mode": self.mode, "hits": hits}
 
     def __repr__(self) -> str:

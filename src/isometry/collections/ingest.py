@@ -4,61 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.attributes import coerce, merge_schema
-from isometry.collections.table import ID, SEQ, SPANS, SPARSE, VECTORS, internal_fields, is_internal
-from isometry.collections.texts import encode_passages, encode_whole
+from isometry.collections.kinds import KINDS, Kind, lacking
+from isometry.collections.table import ID, SEQ, SPANS, SPANS_TYPE, is_internal
 from isometry.errors import DuplicateIds, InvalidInput
-from isometry.indexes.sparse import check_weights
-from isometry.vectors import MultiVectors, as_dense, as_sparse, from_arrow, take, to_arrow
+from isometry.vectors import take
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
     from isometry.collections.manifest import Manifest
     from isometry.collections.table import DocumentTable
     from isometry.encoders import Encoder, Progress
 
-__all__ = ["VECTOR_FIELDS", "Encoders", "Given", "check_distinct", "shape_rows", "user_vectors", "with_ids"]
+__all__ = ["Given", "check_distinct", "counts", "parts", "shape_rows", "user_vectors", "with_ids"]
 
-VECTOR_FIELD, SPARSE_FIELD = VECTOR_FIELDS = ("vector", "sparse_vector")
-"""Records may bring their own vectors in columns of these names."""
+Given: TypeAlias = "dict[str, Any]"
+"""The caller's own vectors, by kind; nothing for a kind of which there are none."""
 
 _ROWS_PER_WRITE = 1 << 32
 _SHOWN = 3
 
 
-class Given(NamedTuple):
-    """The caller's own vectors; of each kind None where there are none."""
-
-    dense: Any = None
-    sparse: Any = None
-
-    def rows(self, rows: slice | NDArray[np.int64]) -> Given:
-        """Return the vectors of some records."""
-        return Given(*(None if vectors is None else take(vectors, rows) for vectors in self))
-
-    def counts(self) -> dict[str, int]:
-        """Return how many there are, by what the caller calls them."""
-        named = zip(("vectors", "sparse_vectors"), self, strict=True)
-        return {
-            name: vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
-            for name, vectors in named
-            if vectors is not None
-        }
+def parts(given: Given, rows: slice | NDArray[np.int64]) -> Given:
+    """Return the vectors of some records."""
+    return {name: take(vectors, rows) for name, vectors in given.items()}
 
 
-class Encoders(NamedTuple):
-    """What encodes the texts of a batch; of each kind None where vectors are given, or not wanted."""
-
-    dense: Encoder | None
-    sparse: Encoder | None
+def counts(given: Given) -> dict[str, int]:
+    """Return how many vectors there are, by what the caller calls them."""
+    return {
+        KINDS[name].called("vectors"): vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
+        for name, vectors in given.items()
+    }
 
 
 def with_ids(records: pa.Table, id_field: str) -> pa.Table:
@@ -105,68 +91,55 @@ def shown(ids: list[str]) -> str:
     return ", ".join(f"{i[:80]!r}" for i in ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
 
 
-def user_vectors(records: pa.Table, given: Given, dim: int | None, sparse_dim: int | None) -> tuple[pa.Table, Given]:
-    """Take the caller's own vectors: the arguments or the columns ``vector`` and ``sparse_vector``.
+def user_vectors(records: pa.Table, given: Given, kinds: Mapping[str, Kind[Any]]) -> tuple[pa.Table, Given]:
+    """Take the caller's own vectors: the arguments, or the columns such as ``vector`` and ``sparse_vector``.
+
+    Parameters
+    ----------
+    records : pa.Table
+    given : Given
+    kinds : mapping of str to Kind
+        Those that the collection has; columns for others are left alone.
 
     Returns
     -------
     records : pa.Table
         Without these columns.
     given : Given
-        Dense ones as `MultiVectors`, one or several per record; sparse ones as a CSR array, one per record.
+        As `Kind.taken` returns them.
 
     Raises
     ------
     InvalidInput, DimensionMismatch
         Vectors that do not fit the records or the collection.
     """
-    dense, sparse = given
-    dense, name, records = _column_or(dense, "vectors", VECTOR_FIELD, None, records)
-    if dense is not None:
-        if not isinstance(dense, MultiVectors):
-            one_each = as_dense(dense, name=name)
-            dense = MultiVectors(one_each, np.arange(len(one_each) + 1))
-        as_dense(dense.tokens[:1], dim=dim, name=name)
-    if sparse_dim is not None:
-        sparse, name, records = _column_or(sparse, "sparse_vectors", SPARSE_FIELD, sparse_dim, records)
-    if sparse is not None:
-        sparse = as_weights(sparse, sparse_dim, name)
-    for name, count in Given(dense, sparse).counts().items():
+    own: Given = {}
+    for key, vectors in given.items():
+        if key not in kinds:
+            raise lacking(KINDS[key], KINDS[key].called("vectors"))
+        own[key] = kinds[key].taken(vectors, KINDS[key].called("vectors"))
+    for key, kind in kinds.items():
+        field = kind.called("vector")
+        if field not in records.column_names:
+            continue
+        if key in own:
+            raise InvalidInput(
+                f"{kind.called('vectors')} are given twice: as an argument and in the column {field!r}; drop one"
+            )
+        own[key] = kind.taken(kind.from_column(records[field], field), field)
+        records = records.drop_columns([field])
+    for name, count in counts(own).items():
         if count != len(records):
             raise InvalidInput(f"{count} {name} came with {len(records)} records; expected as many")
-    return records, Given(dense, sparse)
-
-
-def _column_or(given: Any, name: str, field: str, dim: int | None, records: pa.Table) -> tuple[Any, str, pa.Table]:
-    """Return the vectors of an argument or a column, what to call them, and the records without the column."""
-    if field not in records.column_names:
-        return given, name, records
-    if given is not None:
-        raise InvalidInput(f"{name} are given twice: as an argument and in the column {field!r}; drop one")
-    return from_arrow(records[field], dim=dim, name=field), field, records.drop_columns([field])
-
-
-def as_weights(x: Any, dim: int | None, name: str) -> csr_array:
-    """Return sparse vectors as a collection stores them: canonical, with weights above 0.
-
-    Raises
-    ------
-    InvalidInput, DimensionMismatch
-        What no sparse index takes, and where the collection has no sparse vectors.
-    """
-    if dim is None:
-        raise InvalidInput(
-            f"{name} are given, but the collection has no sparse vectors; create it with sparse_dim= (the size of the "
-            "vocabulary) or sparse_encoder="
-        )
-    return check_weights(as_sparse(x, dim=dim, name=name), name)
+    return records, own
 
 
 def shape_rows(
     records: pa.Table,
     table: DocumentTable,
     manifest: Manifest,
-    encoders: Encoders,
+    kinds: Mapping[str, Kind[Any]],
+    encoders: Mapping[str, Encoder],
     given: Given,
     where: str,
     progress: Progress | None = None,
@@ -180,8 +153,10 @@ def shape_rows(
     table : DocumentTable
         The version that the write starts from: sequence numbers are derived from it, so that none is used twice.
     manifest : Manifest
-    encoders : Encoders
-        Encode the texts where no vectors are given.
+    kinds : mapping of str to Kind
+        Those that the collection has.
+    encoders : mapping of str to Encoder
+        By kind: what encodes the texts where no vectors are given.
     given : Given
         The caller's own, as `user_vectors` returns them.
     where : str
@@ -199,44 +174,35 @@ def shape_rows(
     own = [field for field in stored if not is_internal(field.name)]
     rows = coerce(records, merge_schema(pa.schema(own) if own else None, records, where))
     n = len(rows)
-    extra: dict[str, Any] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
-    vectors, weights = given
+    columns: dict[str, pa.Array] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
     present = [name for name in manifest.text_fields if name in rows.column_names]
-    if any(encoders) and not present:
+    if encoders and not present:
         raise InvalidInput(
             f"{where} has none of the text fields {', '.join(manifest.text_fields)}; its columns are "
             f"{', '.join(rows.column_names)}; create the collection with text_fields= naming what to encode"
         )
-    if vectors is None and encoders.dense is not None:
-        spans, vectors = encode_passages(encoders.dense, rows, present, manifest.passages, progress)
-        extra[SPANS] = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
-    dim = table.dim or manifest.dim
-    if vectors is None and dim is not None:
-        raise InvalidInput(
-            f"{where} has no vectors and the collection has no encoder to make them; pass vectors= or a column "
-            f"{VECTOR_FIELD!r} with {dim} numbers per record"
-        )
-    if vectors is not None:
-        extra[VECTORS] = to_arrow(vectors)
-    if weights is None and encoders.sparse is not None:
-        weights = encode_whole(encoders.sparse, rows, present, manifest.passages, progress)
-        weights = as_weights(weights, manifest.sparse_dim, f"what {encoders.sparse.fingerprint} made of {where}")
-    if weights is None and manifest.sparse_dim is not None:
-        raise InvalidInput(
-            f"{where} has no sparse vectors and the collection has no encoder to make them; pass sparse_vectors= or a "
-            f"column {SPARSE_FIELD!r} with indices and values"
-        )
-    if weights is not None:
-        extra[SPARSE] = to_arrow(weights)
+    for key, kind in kinds.items():
+        vectors = given.get(key)
+        if vectors is None and key in encoders:
+            made, spans = kind.encode(encoders[key], rows, present, manifest.passages, progress)
+            vectors = kind.taken(made, f"what {encoders[key].fingerprint} made of {where}")
+            if spans is not None:
+                cut = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
+                columns[SPANS] = pa.array(cut, SPANS_TYPE)
+        if vectors is not None:
+            columns[kind.column] = kind.to_column(vectors)
+        elif kind.dim is not None:
+            raise InvalidInput(
+                f"{where} has no {kind.words} and the collection has no encoder to make them; pass "
+                f"{kind.called('vectors')}= or a column {kind.called('vector')!r} {kind.form.format(dim=kind.dim)}"
+            )
     # An attribute is stored from its first value on: a column of nothing but nulls has no type to keep.
     rows = rows.drop_columns([field.name for field in rows.schema if pa.types.is_null(field.type)])
-    for field in internal_fields(vectors.dim if vectors is not None else 1):
-        if field.name in extra:
-            values = extra[field.name]
-            values = values if isinstance(values, pa.Array) else pa.array(values, field.type)
-            rows = rows.append_column(field, values.cast(field.type))
-        elif field.name in stored.names:
-            rows = rows.append_column(stored.field(field.name), pa.nulls(n, stored.field(field.name).type))
+    for name in (SEQ, SPANS, *(kind.column for kind in KINDS.values())):
+        if name in columns:
+            rows = rows.append_column(pa.field(name, columns[name].type, nullable=name != SEQ), columns[name])
+        elif name in stored.names:
+            rows = rows.append_column(stored.field(name), pa.nulls(n, stored.field(name).type))
     return rows
 
 

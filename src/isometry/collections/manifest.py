@@ -6,19 +6,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from isometry.collections.kinds import DENSE, KINDS, Kind
 from isometry.errors import Damaged, InvalidInput, NewerFormat, NotFound
 from isometry.indexes import METRICS
 from isometry.storage import atomic_write_json, read_json
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "MOST_TERMS", "Manifest"]
+__all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest"]
 
 MANIFEST = "collection.json"
-MOST_TERMS = (1 << 31) - 1
 KIND = "isometry-collection"
-FORMAT_VERSION = 2
-"""Version 2 has sparse vectors; a collection without them is written as version 1, which older versions read."""
+FORMAT_VERSION = max(kind.since for kind in KINDS.values())
+"""A collection is written as the first version that had all kinds of its vectors, which older versions read."""
+SETTINGS = ("dim", "encoder", "spec")
+"""What there is once for each kind of vectors."""
 _MAX_BYTES = 1 << 20
-_SINCE_2 = ("sparse_dim", "sparse_encoder", "sparse_spec")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Manifest:
         As `encoder`, for sparse vectors.
     sparse_spec : str or None
         The index over sparse vectors that was asked for.
+    multi_dim, multi_encoder, multi_spec
+        As `sparse_dim` (dimensions of a token), `sparse_encoder` and `sparse_spec`, for token vectors.
     """
 
     uuid: str
@@ -66,18 +69,29 @@ class Manifest:
     sparse_dim: int | None = None
     sparse_encoder: dict[str, Any] | None = None
     sparse_spec: str | None = None
+    multi_dim: int | None = None
+    multi_encoder: dict[str, Any] | None = None
+    multi_spec: str | None = None
+
+    def setting(self, kind: type[Kind[Any]] | Kind[Any], what: str) -> Any:
+        """Return the dim, encoder or spec of a kind of vectors."""
+        return getattr(self, kind.called(what))
 
     def write(self, folder: Path) -> None:
         """Replace the manifest in `folder` atomically."""
-        content = asdict(self)
-        if self.sparse_dim is None:
-            content = {name: value for name, value in content.items() if name not in _SINCE_2}
-        version = 1 if self.sparse_dim is None else FORMAT_VERSION
+        content, version = asdict(self), 1
+        for kind in KINDS.values():
+            if kind.name != DENSE and self.setting(kind, "dim") is None:
+                for what in SETTINGS:
+                    del content[kind.called(what)]
+            else:
+                version = max(version, kind.since)
         atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": version, **content})
 
-    def with_segment(self, segment: str | None, spec: str | None, sparse_spec: str | None) -> Manifest:
-        """Return a copy that points to another segment, built as the specifications ask."""
-        return replace(self, segment=segment, spec=spec, sparse_spec=sparse_spec)
+    def with_segment(self, segment: str | None, specs: dict[str, str | None]) -> Manifest:
+        """Return a copy that points to another segment, built as the specifications by kind ask."""
+        changed = {KINDS[name].called("spec"): spec for name, spec in specs.items()}
+        return replace(self, segment=segment, **changed)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -109,7 +123,8 @@ class Manifest:
                 "upgrade with: pip install -U isometry"
             )
         try:
-            known: dict[str, Any] = {"spec": None, **dict.fromkeys(_SINCE_2), **data}  # those of isometry 0.1 have none
+            later = [kind.called(what) for kind in KINDS.values() if kind.since > 1 for what in SETTINGS]
+            known: dict[str, Any] = {"spec": None, **dict.fromkeys(later), **data}  # those of isometry 0.1 have none
             return _checked(cls(**{field.name: known[field.name] for field in fields(cls)}))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
@@ -123,18 +138,17 @@ def _checked(manifest: Manifest) -> Manifest:
     expect(isinstance(manifest.uuid, str), "uuid")
     expect(isinstance(manifest.created, str), "created")
     expect(manifest.metric in METRICS, "metric")
-    for name, most in (("dim", 1 << 20), ("sparse_dim", MOST_TERMS)):
-        dim = getattr(manifest, name)
-        expect(dim is None or (isinstance(dim, int) and not isinstance(dim, bool) and 0 < dim <= most), name)
-    for name in ("encoder", "sparse_encoder"):
-        expect(isinstance(getattr(manifest, name), dict | None), name)
-    expect(manifest.sparse_encoder is None or manifest.sparse_dim is not None, "sparse_dim")
+    for kind in KINDS.values():
+        dim, encoder, spec = (manifest.setting(kind, what) for what in SETTINGS)
+        number = isinstance(dim, int) and not isinstance(dim, bool)
+        expect(dim is None or (number and 0 < dim <= kind.most_dim), kind.called("dim"))
+        expect(isinstance(encoder, dict | None), kind.called("encoder"))
+        expect(encoder is None or dim is not None or kind.name == DENSE, kind.called("dim"))
+        expect(isinstance(spec, str | None), kind.called("spec"))
     expect(isinstance(manifest.id_field, str), "id_field")
     names = manifest.text_fields
     expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), "text_fields")
     expect(isinstance(manifest.passages, bool), "passages")
     segment = manifest.segment
     expect(segment is None or (isinstance(segment, str) and segment.isalnum()), "segment")
-    for name in ("spec", "sparse_spec"):
-        expect(isinstance(getattr(manifest, name), str | None), name)
     return replace(manifest, text_fields=tuple(names))

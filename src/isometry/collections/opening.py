@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isometry.collections.collection import LOCK, Collection
+from isometry.collections.kinds import KINDS, Kind
 from isometry.collections.lock import WriterLock
-from isometry.collections.manifest import MANIFEST, MOST_TERMS, Manifest
+from isometry.collections.manifest import MANIFEST, Manifest
 from isometry.collections.space import load_encoders, space_record
 from isometry.errors import AlreadyExists, DimensionMismatch, InvalidInput, check_choice, check_range
 from isometry.indexes import METRICS
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isometry.encoders import Encoder
-    from isometry.encoders.base import Kind
 
 __all__ = ["create", "open"]
 
@@ -31,8 +31,10 @@ def create(
     *,
     encoder: Any = None,
     sparse_encoder: Any = None,
+    multi_encoder: Any = None,
     dim: int | None = None,
     sparse_dim: int | None = None,
+    multi_dim: int | None = None,
     metric: str = "cosine",
     id_field: str = "id",
     text_fields: Sequence[str] = ("title", "text"),
@@ -49,14 +51,18 @@ def create(
         Turns texts into vectors: the name or folder of a sentence-transformers model, a loaded model, or any object
         with `encode_query` and `encode_document`. Without one you bring your own vectors, or search by words alone.
     sparse_encoder : str, path or object, optional
-        As `encoder`, of sparse vectors: weights of terms, such as SPLADE's. A collection may have both; if it is to
-        have a sparse encoder only, it may be passed as `encoder` as well.
+        As `encoder`, of sparse vectors: weights of terms, such as SPLADE's. A collection may have one encoder of each
+        kind; one that is to be the only one may be passed as `encoder` as well.
+    multi_encoder : str, path or object, optional
+        As `encoder`, of multi-vectors: one for each token, such as ColBERT's (late interaction).
     dim : int, optional
         Dimensions of your own vectors; else learnt from the first batch.
     sparse_dim : int, optional
         Size of the vocabulary of your own sparse vectors; without it and without a sparse encoder there are none.
+    multi_dim : int, optional
+        Dimensions of your own token vectors; without it and without a multi-vector encoder there are none.
     metric : {"cosine", "dot", "l2"}
-        How vectors are compared; sparse ones by their dot product always.
+        How vectors are compared; sparse ones by their dot product always, tokens by it unless this is ``"cosine"``.
     id_field : str
         Field of the records that identifies them. Records without it get an id from their content.
     text_fields : sequence of str
@@ -89,34 +95,35 @@ def create(
     """
     folder = Path(path)
     check_choice("metric", metric, METRICS)
-    if dim is not None:
-        dim = check_range("dim", dim, 1, 1 << 20)
     names = (text_fields,) if isinstance(text_fields, str) else tuple(text_fields)
     if not names or not all(isinstance(name, str) and name for name in (*names, id_field)):
         raise InvalidInput(f"text_fields is {text_fields!r}, id_field is {id_field!r}; expected names of fields")
-    if sparse_dim is not None:
-        sparse_dim = check_range("sparse_dim", sparse_dim, 1, MOST_TERMS)
-    encoders = load_encoders(encoder, sparse_encoder)
-    dim = _dim_of(encoders, "dense", "dim", dim)
-    sparse_dim = _dim_of(encoders, "sparse", "sparse_dim", sparse_dim)
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder, "multi": multi_encoder})
+    settings: dict[str, Any] = {}
+    for kind, given in zip(KINDS.values(), (dim, sparse_dim, multi_dim), strict=True):
+        made = encoders.get(kind.name)
+        settings[kind.called("dim")] = _dim_of(kind, given, made and made[1])
+        settings[kind.called("encoder")] = made and space_record(*made)
     manifest = Manifest(
         uuid=str(uuid.uuid4()),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         metric=metric,
-        dim=dim,
-        encoder=space_record(*encoders["dense"]) if "dense" in encoders else None,
         id_field=id_field,
         text_fields=names,
         passages=bool(passages),
-        sparse_dim=sparse_dim,
-        sparse_encoder=space_record(*encoders["sparse"]) if "sparse" in encoders else None,
+        **settings,
     )
     _place(folder, manifest, overwrite)
-    return Collection(folder, **_loaded(encoders))
+    return Collection(folder, encoders={name: loaded for name, (_, loaded) in encoders.items()})
 
 
 def open(
-    path: str | os.PathLike[str], *, version: int | None = None, encoder: Any = None, sparse_encoder: Any = None
+    path: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    encoder: Any = None,
+    sparse_encoder: Any = None,
+    multi_encoder: Any = None,
 ) -> Collection:
     """Open a collection that is there. Any number of processes may read; one may write.
 
@@ -128,8 +135,8 @@ def open(
     encoder : str, path or object, optional
         For a collection whose encoder was passed as an object, or to use a loaded one again. Its fingerprint must be
         the one that the collection was made with.
-    sparse_encoder : str, path or object, optional
-        The same for sparse vectors.
+    sparse_encoder, multi_encoder : str, path or object, optional
+        The same for sparse vectors and for multi-vectors.
 
     Returns
     -------
@@ -142,25 +149,22 @@ def open(
     SpaceMismatch
         The encoder makes vectors of another space.
     """
-    return Collection(Path(path), version=version, **_loaded(load_encoders(encoder, sparse_encoder)))
+    encoders = load_encoders({"dense": encoder, "sparse": sparse_encoder, "multi": multi_encoder})
+    return Collection(Path(path), version=version, encoders={name: loaded for name, (_, loaded) in encoders.items()})
 
 
-def _loaded(encoders: dict[Kind, tuple[Any, Encoder]]) -> dict[str, Any]:
-    """Return the loaded encoders as parameters of `Collection`."""
-    dense, sparse = (encoders[kind][1] if kind in encoders else None for kind in ("dense", "sparse"))
-    return {"encoder": dense, "sparse_encoder": sparse}
-
-
-def _dim_of(encoders: dict[Kind, tuple[Any, Encoder]], kind: Kind, name: str, given: int | None) -> int | None:
+def _dim_of(kind: type[Kind[Any]], given: int | None, encoder: Encoder | None) -> int | None:
     """Return how many dimensions vectors of a kind have: those of the encoder, else those that were given."""
-    if kind not in encoders:
+    name = kind.called("dim")
+    if given is not None:
+        given = check_range(name, given, 1, kind.most_dim)
+    if encoder is None:
         return given
-    _, loaded = encoders[kind]
-    if given not in (None, loaded.dim):
+    if given not in (None, encoder.dim):
         raise DimensionMismatch(
-            f"{name} is {given} but {loaded.fingerprint} makes {loaded.dim} dimensions; leave {name} out"
+            f"{name} is {given} but {encoder.fingerprint} makes {encoder.dim} dimensions; leave {name} out"
         )
-    return loaded.dim
+    return encoder.dim
 
 
 def _place(folder: Path, manifest: Manifest, overwrite: bool) -> None:

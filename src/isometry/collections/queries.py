@@ -8,41 +8,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isometry.errors import InvalidInput
-from isometry.vectors import as_dense, as_sparse
+from isometry.vectors import MultiVectors, as_dense, as_multi, as_sparse
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
+    from isometry.encoders.base import Kind
 
 __all__ = ["Queries", "as_queries"]
 
 
 @dataclass(frozen=True)
 class Queries:
-    """A batch of queries: texts, vectors or sparse vectors.
+    """A batch of queries: texts, or vectors of one kind.
 
     Attributes
     ----------
     texts : list of str or None
-    vectors : (nq, d) float32 or None
-    sparse : (nq, terms) CSR array or None
+    kind : {"dense", "sparse", "multi"} or None
+        Of the vectors; None for texts.
+    vectors : (nq, d) float32, (nq, terms) CSR array, MultiVectors, or None
     single : bool
         One query was passed on its own, so one answer is expected rather than a list.
     """
 
     texts: list[str] | None
-    vectors: NDArray[np.float32] | None
+    kind: Kind | None
+    vectors: Any
     single: bool
-    sparse: csr_array | None = None
 
     def __len__(self) -> int:
         if self.texts is not None:
             return len(self.texts)
-        return len(self.vectors) if self.vectors is not None else self.sparse.shape[0] if self.sparse is not None else 0
+        return int(self.vectors.shape[0]) if hasattr(self.vectors, "shape") else len(self.vectors)
 
 
-def as_queries(query: Any) -> Queries:
+def as_queries(query: Any, mode: str | None = None) -> Queries:
     """Read a text, a vector, a sparse vector (a SciPy array of one axis), or several of one of them.
+
+    Sets of token vectors come as `MultiVectors`, and where `mode` is ``"multi"`` also as an array (t, d), which is one
+    query, or a sequence of such.
 
     Raises
     ------
@@ -50,25 +53,28 @@ def as_queries(query: Any) -> Queries:
         Anything else; an empty text; vectors with NaN, infinity or more than two axes.
     """
     if isinstance(query, str):
-        return Queries(_check_texts([query]), None, single=True)
-    if isinstance(query, list | tuple) and query and isinstance(query[0], str):
-        return Queries(_check_texts(list(query)), None, single=False)
-    if isinstance(query, list | tuple) and not query:
-        return Queries([], None, single=False)
+        return Queries(_check_texts([query]), None, None, single=True)
+    if isinstance(query, list | tuple) and (not query or isinstance(query[0], str)):
+        return Queries(_check_texts(list(query)), None, None, single=False)
     if hasattr(query, "tocsr"):
         single = query.ndim == 1
         rows = query.tocoo().reshape((1, query.shape[0])).tocsr() if single else query
-        return Queries(None, None, single, as_sparse(rows, name="query"))
+        return Queries(None, "sparse", as_sparse(rows, name="query"), single)
+    if isinstance(query, MultiVectors):
+        return Queries(None, "multi", query, single=False)
     try:
         array = np.asarray(query)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # lists of unlike lengths are no array
         array = np.asarray(None)
+    if mode == "multi" and array.ndim != 1:
+        single = array.ndim == 2
+        return Queries(None, "multi", as_multi([array] if single else query, name="query"), single)
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise InvalidInput(
             f"the query is {type(query).__name__} {query!r:.60}; expected a text, a vector, or a list of them"
         )
     single = array.ndim == 1
-    return Queries(None, as_dense(array[None] if single else array, name="query"), single)
+    return Queries(None, "dense", as_dense(array[None] if single else array, name="query"), single)
 
 
 def _check_texts(texts: list[Any]) -> list[str]:

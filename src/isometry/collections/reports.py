@@ -61,6 +61,9 @@ class BuildReport(_Report):
         Bytes of the vector index on disk; a full vector takes 4 per dimension.
     sparse_spec, sparse_recall, sparse_recall_interval, sparse_recall_queries, sparse_bytes_per_vector
         The same of the index over sparse vectors; None where there are none.
+    multi_spec, multi_recall, multi_recall_interval, multi_recall_queries, multi_bytes_per_vector
+        The same of the index over token vectors, against MaxSim of all tokens as they are stored. Queries are up to 32
+        tokens of stored documents, none of which counts itself, though codecs learn from all; bytes are per token.
     nbytes : int
         Bytes of the index on disk.
     seconds : float
@@ -78,6 +81,11 @@ class BuildReport(_Report):
     sparse_recall_interval: tuple[float, float] | None
     sparse_recall_queries: int
     sparse_bytes_per_vector: float | None
+    multi_spec: str | None
+    multi_recall: float | None
+    multi_recall_interval: tuple[float, float] | None
+    multi_recall_queries: int
+    multi_bytes_per_vector: float | None
     nbytes: int
     seconds: float
 
@@ -157,6 +165,10 @@ class Stats(_Report):
         The same of sparse vectors; None where there are none.
     sparse_recall, sparse_recall_interval, sparse_recall_queries, sparse_bytes_per_vector
         What their index costs against a full scan.
+    multi_spec, multi_dim, multi_encoder
+        The same of token vectors.
+    multi_recall, multi_recall_interval, multi_recall_queries, multi_bytes_per_vector
+        What their index costs, as in `BuildReport`.
     attributes : dict
         Name and type of each attribute.
     fragments : int
@@ -187,6 +199,13 @@ class Stats(_Report):
     sparse_recall_queries: int
     sparse_bytes_per_vector: float | None
     sparse_encoder: str | None
+    multi_spec: str | None
+    multi_dim: int | None
+    multi_recall: float | None
+    multi_recall_interval: tuple[float, float] | None
+    multi_recall_queries: int
+    multi_bytes_per_vector: float | None
+    multi_encoder: str | None
     attributes: dict[str, str]
     fragments: int
     bytes_documents: int

@@ -7,10 +7,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isometry.collections.kinds import DENSE, KINDS
 from isometry.errors import InvalidInput, SpaceMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from isometry.encoders import Encoder, Fingerprint
     from isometry.encoders.base import Kind
@@ -29,11 +30,11 @@ class Space:
         What `space_record` made; None for a collection of the user's own vectors.
     encoder : Encoder, optional
         Loaded already; it must be of the same space.
-    kind : {"dense", "sparse"}
+    kind : {"dense", "sparse", "multi"}
     """
 
     def __init__(
-        self, path: Path, record: dict[str, Any] | None, encoder: Encoder | None = None, kind: Kind = "dense"
+        self, path: Path, record: dict[str, Any] | None, encoder: Encoder | None = None, kind: Kind = DENSE
     ) -> None:
         self._path = path
         self.kind = kind
@@ -63,7 +64,7 @@ class Space:
                 if reference is None:
                     raise InvalidInput(
                         f"{self._path} was made with an encoder object ({self.fingerprint}), which has no name to load "
-                        f"it by; pass it: isometry.open(path, {_parameter(self.kind)}=...)"
+                        f"it by; pass it: isometry.open(path, {KINDS[self.kind].called('encoder')}=...)"
                     )
                 loaded = _load(reference, self.kind)
                 self._check(loaded.fingerprint)
@@ -102,43 +103,42 @@ class Space:
             )
 
 
-def load_encoders(encoder: Any, sparse_encoder: Any) -> dict[Kind, tuple[Any, Encoder]]:
+def load_encoders(given: Mapping[str, Any]) -> dict[Kind, tuple[Any, Encoder]]:
     """Load what the user passed as encoders: what each kind of vectors is made with, as it was given and loaded.
 
-    A sparse encoder may be passed as the only one.
+    Parameters
+    ----------
+    given : mapping
+        By kind, None for those that were not passed. An encoder of any kind may stand in the place of the dense one.
 
     Raises
     ------
     InvalidInput
-        Two sparse encoders, or one of another kind than a collection takes.
+        Two encoders of one kind, or one of another kind than its place takes.
     """
     found: dict[Kind, tuple[Any, Encoder]] = {}
-    if encoder is not None:
-        loaded = _load(encoder, "dense", "sparse")
-        found[loaded.kind] = encoder, loaded
-    if sparse_encoder is not None:
-        if "sparse" in found:
+    for name, kind in KINDS.items():
+        encoder = given.get(name)
+        if encoder is None:
+            continue
+        if name in found:
             raise InvalidInput(
-                f"encoder is {found['sparse'][1].fingerprint}, which is sparse, and sparse_encoder is given too; "
-                "a collection takes one encoder of each kind"
+                f"encoder is {found[kind.name][1].fingerprint}, which is {name}, and {kind.called('encoder')} is given "
+                "too; a collection takes one encoder of each kind"
             )
-        found["sparse"] = sparse_encoder, _load(sparse_encoder, "sparse")
+        loaded = _load(encoder, *(KINDS if name == DENSE else (kind.name,)))
+        found[loaded.kind] = encoder, loaded
     return found
 
 
-def _load(encoder: Any, *kinds: Kind) -> Encoder:
+def _load(encoder: Any, *kinds: str) -> Encoder:
     from isometry.encoders import load_encoder
 
     loaded = load_encoder(encoder)
     if loaded.kind not in kinds:
-        raise InvalidInput(
-            f"{loaded.fingerprint} is a {loaded.kind} encoder; {_parameter(kinds[0])} takes a {' or '.join(kinds)} one"
-        )
+        place = KINDS[kinds[0]].called("encoder")
+        raise InvalidInput(f"{loaded.fingerprint} is a {loaded.kind} encoder; {place} takes a {' or '.join(kinds)} one")
     return loaded
-
-
-def _parameter(kind: Kind) -> str:
-    return "encoder" if kind == "dense" else f"{kind}_encoder"
 
 
 def space_record(given: Any, loaded: Encoder) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class State:
             table = old.table.newest() if old is not None else DocumentTable(self.path / DOCUMENTS)
             if old is not None and table is old.table:
                 return old
-            return View(table, segment, manifest.metric, manifest.text_fields, manifest.sparse_dim, previous=old)
+            return View(table, segment, manifest, previous=old)
         raise AssertionError("the loop returns or raises")
 
     def _view_of(self, version: int) -> View:
@@ -96,8 +96,8 @@ class State:
         if version not in known:
             span = f"{known[0]} to {known[-1]}" if known else "none, it is empty"
             raise NotFound(f"{self.path} has no version {version}; it can show {span}")
-        table, manifest = DocumentTable(self.path / DOCUMENTS, version=version), self.manifest
-        return View(table, self.open_segment(manifest), manifest.metric, manifest.text_fields, manifest.sparse_dim)
+        table = DocumentTable(self.path / DOCUMENTS, version=version)
+        return View(table, self.open_segment(self.manifest), self.manifest)
 
     def _unchanged(self, view: View) -> bool:
         stamp = self._read_stamp()

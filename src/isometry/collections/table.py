@@ -27,10 +27,11 @@ __all__ = [
     "ID",
     "SEQ",
     "SPANS",
+    "SPANS_TYPE",
     "SPARSE",
+    "TOKENS",
     "VECTORS",
     "DocumentTable",
-    "internal_fields",
     "is_internal",
     "sparse_vectors_of",
     "vectors_of",
@@ -41,24 +42,15 @@ SEQ = "_seq"
 """Which write stored this row: never used twice, so that an index can tell rows that are new, replaced or gone."""
 SPANS = "_spans"
 """Where each passage starts and ends in the document's text, in characters."""
+SPANS_TYPE = pa.list_(pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
 VECTORS = "_vectors"
 """One vector per passage."""
 SPARSE = "_sparse"
 """One sparse vector per document."""
+TOKENS = "_tokens"
+"""One vector per token, in half precision."""
 
 _FOLDERS = ("data", "_deletions", "_transactions", "_versions")
-
-
-def internal_fields(dim: int) -> list[pa.Field]:
-    """Return the columns that the collection adds to the user's."""
-    span = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())])
-    weights = [pa.field("indices", pa.list_(pa.int32())), pa.field("values", pa.list_(pa.float32()))]
-    return [
-        pa.field(SEQ, pa.int64(), nullable=False),
-        pa.field(SPANS, pa.list_(span)),
-        pa.field(VECTORS, pa.list_(pa.list_(pa.float32(), dim))),
-        pa.field(SPARSE, pa.struct(weights)),
-    ]
 
 
 def is_internal(name: str) -> bool:
@@ -66,13 +58,13 @@ def is_internal(name: str) -> bool:
     return name.startswith("_")
 
 
-def vectors_of(rows: pa.Table | pa.RecordBatch) -> MultiVectors:
-    """Return the stored vectors of `rows`; a document without any (null) has none."""
-    column = rows[VECTORS]
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    tokens: Any = from_arrow(column.flatten(), name="stored vectors")
+def vectors_of(rows: pa.Table | pa.RecordBatch, column: str = VECTORS, dim: int | None = None) -> MultiVectors:
+    """Return the stored vectors of `rows`, several per document; one without any (null) has none."""
+    lists = rows[column]
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.combine_chunks()
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    tokens: Any = from_arrow(lists.flatten(), dim, name="stored vectors")
     return MultiVectors(tokens, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
 

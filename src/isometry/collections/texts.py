@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from isometry.encoders import Encoder, Progress
     from isometry.vectors import MultiVectors
 
-__all__ = ["encode_passages", "encode_whole", "join_texts"]
+__all__ = ["encode_passages", "encode_tokens", "encode_whole", "join_texts", "token_strings"]
 
 
 def join_texts(rows: pa.Table, fields: Sequence[str]) -> list[str]:
@@ -80,6 +81,31 @@ def encode_whole(
     _, offsets, bodies = _passages(encoder, rows, fields, split)
     weights: Any = encoder.encode_document(bodies, progress=progress)
     return joined(weights, offsets)
+
+
+def encode_tokens(
+    encoder: Encoder, rows: pa.Table, fields: Sequence[str], split: bool, progress: Progress | None = None
+) -> MultiVectors:
+    """Encode every document as the vectors of all of its tokens.
+
+    Parameters are those of `encode_passages`, with an encoder of kind ``"multi"``. The tokens of a document's passages
+    follow one another; a document without text has none.
+    """
+    from isometry.vectors import MultiVectors
+
+    _, offsets, bodies = _passages(encoder, rows, fields, split)
+    each: Any = encoder.encode_document(bodies, progress=progress)
+    return MultiVectors(each.tokens, each.offsets[offsets])
+
+
+def token_strings(encoder: Encoder, rows: pa.Table, fields: Sequence[str], split: bool) -> list[list[str]] | None:
+    """Return what each vector that `encode_tokens` makes stands for; None where the encoder does not tell."""
+    tell = getattr(encoder, "token_strings", None)
+    _, offsets, bodies = _passages(encoder, rows, fields, split)
+    strings = tell(bodies, "document") if tell is not None else None
+    if strings is None:
+        return None
+    return [[token for part in strings[a:b] for token in part] for a, b in pairwise(offsets.tolist())]
 
 
 def _passages(

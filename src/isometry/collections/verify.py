@@ -5,22 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.ingest import shown
+from isometry.collections.kinds import DENSE, kinds_of
 from isometry.collections.segment import Segment
-from isometry.collections.table import (
-    ID,
-    SEQ,
-    SPANS,
-    SPARSE,
-    VECTORS,
-    DocumentTable,
-    folder_bytes,
-    sparse_vectors_of,
-    vectors_of,
-)
+from isometry.collections.table import ID, SEQ, SPANS, DocumentTable, folder_bytes
 from isometry.errors import InvalidInput, IsometryError
 
 if TYPE_CHECKING:
@@ -70,35 +60,30 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
         repeated = len(keys) - pc.count_distinct(keys[name]).as_py()
         if repeated:
             problems.append(f"{repeated} documents share their {name} with another")
-    has_vectors, has_spans = VECTORS in table.schema.names, SPANS in table.schema.names
-    has_weights = SPARSE in table.schema.names and manifest.sparse_dim is not None
+    has_spans = SPANS in table.schema.names
+    kinds = [kind for kind in kinds_of(manifest, table).values() if kind.column in table.schema.names]
     for batch in table.batches(table.schema.names):
         counts["documents"] += len(batch)
-        if has_weights:
-            problems += _weight_problems(batch, manifest.sparse_dim or 0)
-        if not has_vectors:
-            continue
-        vectors = vectors_of(batch)
-        counts["vectors"] += len(vectors.tokens)
-        if has_spans:
-            spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
-            unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))
-            if len(unlike):
-                names = batch[ID].take(unlike).to_pylist()
-                problems.append(f"documents {shown(names)} have unlike numbers of passages and vectors")
+        for kind in kinds:
+            where = f"documents from {shown(batch[ID][:1].to_pylist())} on"
+            try:
+                problems += [f"{where} {problem}" for problem in kind.problems(batch)]
+                vectors = kind.of_rows(batch)
+            except InvalidInput as error:
+                problems.append(f"{where}: {error}")
+                continue
+            if kind.name != DENSE:
+                continue
+            counts["vectors"] += len(vectors.tokens)
+            if has_spans:
+                spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
+                unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))
+                if len(unlike):
+                    names = batch[ID].take(unlike).to_pylist()
+                    problems.append(f"documents {shown(names)} have unlike numbers of passages and vectors")
     if counts["documents"] != len(keys):
         problems.append(f"{counts['documents']} documents were read, {len(keys)} have keys")
     return problems
-
-
-def _weight_problems(batch: pa.RecordBatch, dim: int) -> list[str]:
-    where = f"documents from {shown(batch[ID][:1].to_pylist())} on"
-    try:
-        weights = sparse_vectors_of(batch, dim)
-    except InvalidInput as error:
-        return [f"{where}: {error}"]
-    negative = int((weights.data < 0).sum())
-    return [f"{where} have {negative} negative weights of terms"] if negative else []
 
 
 def _segment_problems(table: DocumentTable, segment: Segment, manifest: Manifest) -> list[str]:
@@ -120,14 +105,16 @@ def _segment_problems(table: DocumentTable, segment: Segment, manifest: Manifest
         problems.append(f"the index has other ids than the documents {shown(unlike)}; run optimize to build it again")
     if segment.version == table.version and inside.sum() != len(segment):
         problems.append(f"the index holds {len(segment)} documents of which {inside.sum()} are there")
-    if segment.sparse is not None:  # opening it compares its size with that of the segment
-        seen = segment.sparse.dim
-        if manifest.sparse_dim not in (None, seen):
-            problems.append(f"the sparse index has {seen} terms, the collection {manifest.sparse_dim}; run optimize")
-    if VECTORS in table.schema.names:
-        lengths = np.concatenate(
-            [np.zeros(0, np.int64), *(vectors_of(batch).lengths for batch in table.batches([VECTORS]))]
-        )
-        if not np.array_equal(np.diff(segment.starts)[place[inside]], lengths[inside]):
-            problems.append("the index has other numbers of vectors than the documents; run optimize to build it again")
+    for name, kind in kinds_of(manifest, table).items():
+        if name != DENSE:  # opening it compares its size with that of the segment
+            index = segment.by_document(name)
+            problem = index and kind.check_index(index)
+            problems += [problem] if problem else []
+        elif kind.column in table.schema.names:
+            parts = [kind.of_rows(batch).lengths for batch in table.batches([kind.column])]
+            lengths = np.concatenate([np.zeros(0, np.int64), *parts])
+            if not np.array_equal(np.diff(segment.starts)[place[inside]], lengths[inside]):
+                problems.append(
+                    "the index has other numbers of vectors than the documents; run optimize to build it again"
+                )
     return problems

@@ -13,24 +13,24 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from isometry import ranked
-from isometry.collections.segment import joined_ids, sparse_index
-from isometry.collections.table import ID, SEQ, SPANS, SPARSE, VECTORS, sparse_vectors_of, vectors_of
+from isometry.collections.kinds import DENSE, Kind, damaged_index, kinds_of
+from isometry.collections.segment import LEXICAL, joined_ids
+from isometry.collections.table import ID, SEQ, SPANS
 from isometry.collections.texts import join_texts
 from isometry.collections.where import Where, check_where, filter_errors
-from isometry.errors import Damaged
-from isometry.indexes import BM25, Flat
+from isometry.indexes import BM25
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
+    from isometry.collections.manifest import Manifest
     from isometry.collections.segment import Segment
     from isometry.collections.table import DocumentTable
-    from isometry.indexes.sparse import SparseIndex
 
 __all__ = ["Found", "View"]
 
@@ -46,6 +46,28 @@ class Found(NamedTuple):
     """The vector of the document that scored best; -1 where one document has one entry."""
 
 
+class _Words:
+    """The texts of documents, as what they are found by; shaped like a `Kind` where it matters here."""
+
+    name = LEXICAL
+
+    def __init__(self, fields: list[str]) -> None:
+        self.columns = fields
+
+    def of_rows(self, rows: pa.Table) -> list[str]:
+        return join_texts(rows, self.columns)
+
+    def check_index(self, index: Any) -> None:
+        """Words have no dimensions."""
+
+    def extended(self, base: BM25 | None, texts: list[str]) -> BM25:
+        if base is None:
+            return BM25().build(texts)
+        more = copy.copy(base)
+        more.add(texts)
+        return more
+
+
 class View:
     """Documents that can be searched; never changes once made (what is loaded on demand apart).
 
@@ -54,41 +76,27 @@ class View:
     table : DocumentTable
         The version to show.
     segment : Segment or None
-    metric : str
-    text_fields : sequence of str
-    sparse_dim : int or None
-        Terms of sparse vectors; None where there are none.
+    manifest : Manifest
+        Metric, text fields and dimensions.
     previous : View, optional
         An older view on the same segment, whose tail is reused.
     """
 
     def __init__(
-        self,
-        table: DocumentTable,
-        segment: Segment | None,
-        metric: str,
-        text_fields: Sequence[str],
-        sparse_dim: int | None = None,
-        previous: View | None = None,
+        self, table: DocumentTable, segment: Segment | None, manifest: Manifest, previous: View | None = None
     ) -> None:
         self.table = table
         self.segment = segment
-        self.metric = metric
-        self.text_fields = [name for name in text_fields if name in table.columns]
-        self.sparse_dim = sparse_dim
+        self.text_fields = [name for name in manifest.text_fields if name in table.columns]
+        self.kinds = kinds_of(manifest, table)
+        self.passages = manifest.passages
         self._lock = threading.Lock()
         self._filters: OrderedDict[Hashable, Where] = OrderedDict()
         self._masks: OrderedDict[Hashable, NDArray[np.bool_]] = OrderedDict()
-        self._lexical: BM25 | None = None
-        self._previous_lexical: BM25 | None = None
-        self._sparse: SparseIndex | None = None
-        self._previous_sparse: SparseIndex | None = None
-        if previous is not None:
-            self._previous_lexical = previous._lexical if previous._lexical is not None else previous._previous_lexical
-            self._previous_sparse = previous._sparse if previous._sparse is not None else previous._previous_sparse
+        self._indexes: dict[str, Any] = {}
+        self._older: dict[str, Any] = {**previous._older, **previous._indexes} if previous is not None else {}
         self._tail_ids: list[str] = list(previous._tail_ids) if previous is not None else []
-        self._tail_vectors: NDArray[np.float32] | None = previous._tail_vectors if previous is not None else None
-        self._tail: Flat | None = previous._tail if previous is not None else None
+        self._vectors: Any = previous._vectors if previous is not None else segment.dense if segment else None
         self._seq: NDArray[np.int64] = np.zeros(0, np.int64)
         self._starts: NDArray[np.int64] = np.zeros(1, np.int64)
         self._alive: NDArray[np.bool_] | None = None
@@ -179,13 +187,13 @@ class View:
             _remember(self._masks, checked.key, mask)
         return mask
 
-    def search_dense(
+    def _search_passages(
         self,
         queries: NDArray[np.float32],
         k: int,
         allowed: NDArray[np.bool_] | None,
-        effort: int | None = None,
-        threads: int | None = None,
+        effort: int | None,
+        threads: int | None,
     ) -> Found:
         """Find the documents whose best vector scores highest.
 
@@ -199,49 +207,41 @@ class View:
         vector_mask = self._vector_mask(allowed)
         wanted = k if self._one_vector_each else min(total, k + k * total // len(self._seq))
         while True:
-            vectors, scores = self._search_vectors(queries, min(wanted, total), vector_mask, effort, threads)
+            vectors, scores = self._vectors.search(
+                queries, k=min(wanted, total), effort=effort, allowed=vector_mask, threads=threads
+            )
             found = self._best_per_document(vectors, scores, k)
             short = (found.documents[:, -1] < 0) & (vectors[:, -1] >= 0)
             if wanted >= total or not short.any():
                 return found
             wanted *= 4
 
-    def search_lexical(self, queries: list[str], k: int, allowed: NDArray[np.bool_] | None) -> Found:
-        """Find the documents with the highest BM25 score; only those that share a word with the query."""
-        index = self._lexical_index()
-        k = min(k, len(self._seq))
-        if index is None or k == 0:
-            return _nothing(len(queries), k)
-        documents, scores = index.search(queries, k=k, allowed=allowed)
-        return Found(documents, scores, np.full_like(documents, -1))
-
-    def search_sparse(
+    def search(
         self,
-        queries: csr_array,
+        name: str,
+        queries: Any,
         k: int,
         allowed: NDArray[np.bool_] | None,
         effort: int | None = None,
         threads: int | None = None,
     ) -> Found:
-        """Find the documents with the highest product of weights; only those that share a term with the query."""
-        index = self._sparse_index()
+        """Find the documents with the best score in the list of this name: a kind of vectors, or ``"lexical"``."""
+        if name == DENSE:
+            return self._search_passages(queries, k, allowed, effort, threads)
+        index = self._index(name)
         k = min(k, len(self._seq))
         if index is None or k == 0:
-            return _nothing(queries.shape[0], k)
+            return _nothing(queries.shape[0] if hasattr(queries, "shape") else len(queries), k)
         documents, scores = index.search(queries, k=k, effort=effort, allowed=allowed, threads=threads)
         return Found(documents, scores, np.full_like(documents, -1))
 
-    def weights(self, documents: NDArray[np.int64]) -> csr_array:
-        """Return the stored sparse vectors of documents."""
-        if not len(documents):  # a collection without documents has no column of them yet
-            from scipy.sparse import csr_array
-
-            return csr_array((0, self.sparse_dim or 0), dtype=np.float32)
-        return sparse_vectors_of(self.rows(documents, [SPARSE]), self.sparse_dim or 0)
+    def stored(self, kind: Kind[Any], documents: NDArray[np.int64]) -> Any:
+        """Return the stored vectors of documents, of which there is one at least."""
+        return kind.of_rows(self.rows(documents, kind.columns))
 
     def explain_words(self, query: str, documents: NDArray[np.int64]) -> list[list[tuple[str, int, float]]]:
         """Return the words that each document shares with the query, as `BM25.explain` does."""
-        index = self._lexical_index()
+        index = self._index(LEXICAL)
         return index.explain(query, documents) if index is not None else [[] for _ in documents]
 
     def _read_changes(self) -> None:
@@ -263,50 +263,22 @@ class View:
         self._alive = None if alive.all() else alive
 
     def _extend_tail(self, offsets: NDArray[np.int64], seq: NDArray[np.int64]) -> None:
-        columns = [ID, *([VECTORS] if VECTORS in self.table.schema.names else [])]
-        rows = self.table.take(offsets, columns)
+        dense = self.kinds[DENSE]
+        there = dense.column in self.table.schema.names
+        rows = self.table.take(offsets, [ID, *([dense.column] if there else [])])
         self._seq = np.concatenate([self._seq, seq])
         self._tail_ids += rows[ID].to_pylist()
         lengths = np.zeros(len(rows), np.int64)
-        if VECTORS in columns:
-            own = vectors_of(rows)
+        if there:
+            own = dense.of_rows(rows)
             lengths = own.lengths
-            old = self._tail_vectors
-            self._tail_vectors = own.tokens if old is None else np.concatenate([old, own.tokens])
-            if len(self._tail_vectors):
-                self._tail = Flat(metric=self.metric).build(self._tail_vectors)
+            self._vectors = dense.extended(self._vectors, own)
         self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(lengths)])
 
     def _vector_mask(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         if allowed is None or self._one_vector_each:
             return allowed
         return np.repeat(allowed, np.diff(self._starts))
-
-    def _search_vectors(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        mask: NDArray[np.bool_] | None,
-        effort: int | None,
-        threads: int | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Search the index and the tail; join both lists."""
-        parts = []
-        base = self.segment.dense if self.segment else None
-        n_base = base.n_rows if base is not None else 0
-        if base is not None:
-            allowed = None if mask is None else mask[:n_base]
-            parts.append(base.search(queries, k=k, effort=effort, allowed=allowed, threads=threads))
-        if self._tail is not None:
-            allowed = None if mask is None else mask[n_base:]
-            ids, scores = self._tail.search(queries, k=k, allowed=allowed, threads=threads)
-            parts.append((np.where(ids >= 0, ids + n_base, -1), scores))
-        if len(parts) == 1:
-            return parts[0]
-        ids = np.concatenate([part[0] for part in parts], axis=1)
-        scores = np.concatenate([part[1] for part in parts], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def _best_per_document(self, vectors: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Found:
         if self._one_vector_each:
@@ -321,66 +293,31 @@ class View:
             found.vectors[row, : len(first)] = vectors[row, first]
         return found
 
-    def _lexical_index(self) -> BM25 | None:
+    def _index(self, name: str) -> Any:
+        """Return the index of this name with one row per document, those of the tail among them; None without any."""
         with self._lock:
-            if self._lexical is None:
-                self._lexical = self._make_lexical_index()
-            return self._lexical
+            if name not in self._indexes:
+                self._indexes[name] = self._make_index(name)
+            return self._indexes[name]
 
-    def _make_lexical_index(self) -> BM25 | None:
-        if not self.text_fields or not len(self._seq):
+    def _make_index(self, name: str) -> Any:
+        kind: Any = _Words(self.text_fields) if name == LEXICAL else self.kinds.get(name)
+        columns = kind.columns if kind is not None else []
+        if not columns or not set(columns) <= set(self.table.schema.names) or not len(self._seq):
             return None
-        base = self._previous_lexical
+        base = self._older.get(name)
         if base is None and self.segment:
-            base = self.segment.lexical
-        documents = np.arange(len(base) if base is not None else 0, len(self._seq))
-        texts = [""] * len(documents)
-        living = np.flatnonzero(self._row_offset[documents] >= 0)
-        for place, text in zip(
-            living, join_texts(self.rows(documents[living], self.text_fields), self.text_fields), strict=True
-        ):
-            texts[place] = text
-        if base is None:
-            return BM25().build(texts)
-        if not texts:
-            return base
-        extended = copy.copy(base)
-        extended.add(texts)
-        return extended
-
-    def _sparse_index(self) -> SparseIndex | None:
-        with self._lock:
-            if self._sparse is None:
-                self._sparse = self._make_sparse_index()
-            return self._sparse
-
-    def _make_sparse_index(self) -> SparseIndex | None:
-        """Return the index of the segment with the rows that came later, which it scans."""
-        from scipy.sparse import csr_array
-
-        if self.sparse_dim is None or SPARSE not in self.table.schema.names or not len(self._seq):
-            return None
-        base = self._previous_sparse
-        if base is None and self.segment:
-            base = self.segment.sparse
-        if base is not None and base.dim != self.sparse_dim:
-            raise Damaged(
-                f"the sparse index has {base.dim} terms, the collection {self.sparse_dim}; run optimize to build it "
-                "again"
-            )
-        if base is None:
-            base = sparse_index(None).build(csr_array((0, self.sparse_dim), dtype=np.float32))
-        documents = np.arange(base.n_rows, len(self._seq))
-        if not len(documents):
+            base = self.segment.by_document(name)
+            if base is not None and (problem := kind.check_index(base)):
+                raise damaged_index(problem)
+        documents = np.arange(base.n_rows if base is not None else 0, len(self._seq))
+        if base is not None and not len(documents):
             return base
         living = self._row_offset[documents] >= 0
-        stored = self.weights(documents[living])
-        lengths = np.zeros(len(documents), np.int64)
-        lengths[living] = np.diff(stored.indptr)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        extended = copy.copy(base)
-        extended.add(csr_array((stored.data, stored.indices, starts), shape=(len(documents), self.sparse_dim)))
-        return extended
+        rows = self.rows(documents[living], columns)
+        if not living.all():  # what is gone keeps its number, with nothing to be found by
+            rows = rows.take(pa.array(np.cumsum(living) - 1, mask=~living))
+        return kind.extended(base, kind.of_rows(rows))
 
 
 def _remember(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> None:

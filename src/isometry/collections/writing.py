@@ -11,22 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.ingest import (
-    SPARSE_FIELD,
-    VECTOR_FIELD,
-    Encoders,
     Given,
     check_distinct,
+    counts,
+    parts,
     shape_rows,
     shown,
     user_vectors,
     with_ids,
 )
+from isometry.collections.kinds import kinds_of
 from isometry.collections.records import ReadReport, read
 from isometry.collections.table import ID
 from isometry.errors import DuplicateIds, InvalidInput, check_choice, check_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from isometry.collections.manifest import Manifest
     from isometry.collections.space import Space
@@ -53,8 +53,7 @@ class Writing:
     """
 
     manifest: Manifest
-    dense: Space
-    sparse: Space
+    spaces: Mapping[str, Space]
     batch_rows: int
     on_error: str
     on_duplicate: str
@@ -82,30 +81,31 @@ class Writing:
         progress : callable, optional
             Called as ``progress(done, total, "documents")`` after each batch.
         """
-        counts = vectors.counts()
-        for name, count in counts.items():
+        expected = counts(vectors)
+        for name, count in expected.items():
             self._check_count(source, name, count)
         known = table.scan([ID])[ID].combine_chunks() if table.version else pa.array([], pa.string())
         done = 0
         for records in self._batches(table, source):
-            given = vectors.rows(slice(done, done + len(records)))
+            given = parts(vectors, slice(done, done + len(records)))
             done += len(records)
-            records = with_ids(records, self.manifest.id_field)
-            records, own = user_vectors(records, given, table.dim or self.manifest.dim, self.manifest.sparse_dim)
+            kinds = kinds_of(self.manifest, table)
+            records, own = user_vectors(with_ids(records, self.manifest.id_field), given, kinds)
             check_distinct(records[ID])
             if self.on_duplicate != "replace":
                 records, own = self._without_stored(records, own, known)
             if len(records):
-                encoders = Encoders(
-                    self.dense.encoder if own.dense is None else None,
-                    self.sparse.encoder if own.sparse is None else None,
-                )
-                rows = shape_rows(records, table, self.manifest, encoders, own, f"batch {self.batches + 1}")
+                encoders = {
+                    name: encoder
+                    for name in kinds
+                    if name not in own and (encoder := self.spaces[name].encoder) is not None
+                }
+                rows = shape_rows(records, table, self.manifest, kinds, encoders, own, f"batch {self.batches + 1}")
                 table = self._commit(table, rows)
                 known = pa.concat_arrays([known, *rows[ID].chunks])
             if progress is not None:
                 progress(done, self.reading.total, "documents")
-        for name, count in counts.items():
+        for name, count in expected.items():
             if done != count:
                 raise InvalidInput(
                     f"{count} {name} came with {done} records; the records are stored: check that each has its own"
@@ -120,7 +120,7 @@ class Writing:
             report=self.reading,
             id_field=self.manifest.id_field,
             text_fields=self.manifest.text_fields,
-            vector_fields=(VECTOR_FIELD,) if self.manifest.sparse_dim is None else (VECTOR_FIELD, SPARSE_FIELD),
+            vector_fields=[kind.called("vector") for kind in kinds_of(self.manifest).values()],
             schema=pa.schema(attributes) if attributes else None,
         )
 
@@ -148,7 +148,7 @@ class Writing:
             )
         new = np.flatnonzero(~pc.is_in(ids, value_set=stored).to_numpy(zero_copy_only=False))
         self.skipped += len(records) - len(new)
-        return records.take(new), vectors.rows(new)
+        return records.take(new), parts(vectors, new)
 
     def _check_count(self, source: Any, name: str, count: int) -> None:
         """Compare the numbers of records and vectors before anything is stored, where the source tells its size."""

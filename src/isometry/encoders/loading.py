@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "float32", "bfloat16")
 ENGINES = ("auto", "openvino", "torch")
 GPU_DRIVERS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
-WORDLLAMA = "wordllama"
+WORDLLAMA: dict[str, Kind] = {"wordllama": "dense", "wordllama-tokens": "multi"}
 WORDLLAMA_TOKENS = 512
 
 
@@ -57,6 +57,7 @@ def load_encoder(
     device: str | None = None,
     threads: int | None = None,
     top_terms: int | None = None,
+    pool_factor: float | None = None,
     name: str | None = None,
     local_files_only: bool = False,
     trust_remote_code: bool = False,
@@ -70,6 +71,7 @@ def load_encoder(
           an installed package that carries it, in the Hugging Face cache, and at last on the hub;
         - ``"splade-tiny"``: a small sparse model that a package carries (`DEFAULT_SPARSE_ENCODER`);
         - ``"wordllama"``: the static token table of the package `wordllama`, thousands of texts per second;
+        - ``"wordllama-tokens"``: the same as a multi-vector encoder, in which a token's vector knows no context;
         - a SentenceTransformer, SparseEncoder or MultiVectorEncoder; its weights as they are now are what counts;
         - any object with ``encode_query`` and ``encode_document``; an `Encoder` comes back as it is.
     precision : {"auto", "float32", "bfloat16"}
@@ -87,6 +89,9 @@ def load_encoder(
     top_terms : int, optional
         Of a sparse encoder: keep only so many terms of each text, the heaviest; of equal ones those in smaller columns.
         Part of the fingerprint.
+    pool_factor : float, optional
+        Of a multi-vector encoder: keep one vector for about so many tokens of a document, as `TextEncoder.pooling`
+        does. Part of the fingerprint.
     name : str, optional
         What the fingerprint is called; the model's name by default. For an object of your own put a version into it.
     local_files_only : bool
@@ -122,8 +127,8 @@ def load_encoder(
     encoder: Encoder
     if isinstance(source, str | os.PathLike):
         source = os.fspath(source)
-        if source == WORDLLAMA:
-            encoder = _load_wordllama()
+        if source in WORDLLAMA:
+            encoder = _load_wordllama(source)
         else:
             encoder = _load_model(source, options, cast("Kind | None", kind), name, local_files_only, trust_remote_code)
     elif is_sentence_transformers(source):
@@ -132,10 +137,12 @@ def load_encoder(
         encoder = source
     else:
         encoder = _wrap_object(source, name)
-    if top_terms is None:
+    if top_terms is None and pool_factor is None:
         return encoder
-    check_range("top_terms", top_terms, 1)
-    return (encoder if isinstance(encoder, TextEncoder) else _wrap_object(encoder, name)).keeping(top_terms)
+    less = encoder if isinstance(encoder, TextEncoder) else _wrap_object(encoder, name)
+    if top_terms is not None:
+        less = less.keeping(check_range("top_terms", top_terms, 1))
+    return less if pool_factor is None else less.pooling(pool_factor)
 
 
 def _wrap_object(source: Any, name: str | None) -> TextEncoder:
@@ -255,17 +262,18 @@ def _hub_kind(source: str, local_only: bool) -> Kind:
         return "dense"
 
 
-def _load_wordllama() -> TextEncoder:
+def _load_wordllama(name: str) -> TextEncoder:
     folder = package_folder("wordllama")
     if folder is None:
-        raise MissingExtra("dev", f"the encoder {WORDLLAMA!r}", "wordllama")
+        raise MissingExtra("dev", f"the encoder {name!r}", "wordllama")
     runner = StaticRunner(
         next(iter(read_tensors(folder / "weights" / "l2_supercat_256.safetensors").values())),
         folder / "tokenizers" / "l2_supercat_tokenizer_config.json",
         WORDLLAMA_TOKENS,
+        WORDLLAMA[name],
     )
     fingerprint = space_fingerprint(
-        WORDLLAMA,
+        name,
         kind=runner.kind,
         dim=runner.dim,
         modules=[{"type": "StaticEmbedding"}, {"type": "Normalize"}],

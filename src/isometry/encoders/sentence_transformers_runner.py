@@ -67,6 +67,19 @@ class SentenceTransformersRunner:
             return as_sparse(_csr(out), dim=self.dim, name="the model's output")
         return (as_dense if self.kind == "dense" else as_multi)(out, dim=self.dim, name="the model's output")
 
+    def token_strings(self, texts: list[str], role: Role) -> list[list[str]] | None:
+        """Return the tokens that have a vector each, those of the prompt and of an expansion among them."""
+        if isinstance(self.tokens, PseudoTokens) or not texts:
+            return None if texts else []
+        heads = [self.tokens.head(text) for text in texts]
+        features = self._model.preprocess(heads, prompt=effective_prompts(self._model.prompts)[role] or None, task=role)
+        for module in self._model:
+            if type(module).__name__ == "MultiVectorMask":
+                features = module(features, task=role)
+        kept = features["attention_mask"].bool()
+        spell = self._model.tokenizer.convert_ids_to_tokens
+        return [spell(ids[mask].tolist()) for ids, mask in zip(features["input_ids"], kept, strict=True)]
+
     def _precision(self) -> AbstractContextManager[Any]:
         if not self._bfloat16:
             return nullcontext()

@@ -10,6 +10,7 @@ import numpy as np
 
 from isometry.encoders.base import Fingerprint
 from isometry.encoders.batching import distinct, plan
+from isometry.encoders.pooling import pooled
 from isometry.encoders.terms import heaviest
 from isometry.errors import InvalidInput
 from isometry.vectors import MultiVectors, concat, take
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from isometry.vectors import Vectors
 
 WINDOW = 8192
+LARGEST_FACTOR = 1000
 
 
 class Runner(Protocol):
@@ -80,6 +82,8 @@ class TextEncoder:
     top_terms : int, optional
         Most terms of a sparse vector, the heaviest; of equal ones those in smaller columns. That makes another space,
         with a fingerprint of its own.
+    pool_factor : float, optional
+        Of a multi-vector encoder: a document keeps one vector for so many tokens. That makes another space, too.
 
     Attributes
     ----------
@@ -89,13 +93,18 @@ class TextEncoder:
         Tokens of a document's own text that fit, special tokens and prompt taken off.
     """
 
-    def __init__(self, runner: Runner, fingerprint: Fingerprint, top_terms: int | None = None) -> None:
+    def __init__(
+        self, runner: Runner, fingerprint: Fingerprint, top_terms: int | None = None, pool_factor: float = 1.0
+    ) -> None:
         self._runner = runner
         self._full, self._top_terms = fingerprint, min(top_terms or runner.dim, runner.dim)
+        self._pool_factor = pool_factor
         self.kind = runner.kind
         self.dim = runner.dim
         self.max_tokens = runner.max_tokens
-        self.fingerprint = fingerprint if self._top_terms == runner.dim else _cut(fingerprint, self._top_terms)
+        changes: dict[str, int | str] = {"top_terms": self._top_terms} if self._top_terms < runner.dim else {}
+        changes |= {"pool_factor": f"{pool_factor:g}"} if pool_factor > 1 else {}
+        self.fingerprint = _changed(fingerprint, changes)
         self.tokens = runner.tokens
         prompt_tokens = len(self.tokens.offsets(runner.document_prompt))
         self.passage_tokens = max(1, self.max_tokens - self.tokens.special_tokens - prompt_tokens)
@@ -129,6 +138,45 @@ class TextEncoder:
                 "only sparse encoders have terms: leave top_terms out"
             )
         return TextEncoder(self._runner, self._full, min(top_terms, self._top_terms))
+
+    def pooling(self, pool_factor: float) -> TextEncoder:
+        """Return this encoder with one vector for about `pool_factor` tokens of a document; queries stay as they are.
+
+        The tokens of a text are clustered (Ward linkage of cosine distances) and each cluster becomes its mean, at
+        length 1; the first token of a model with special tokens stays alone.
+
+        Raises
+        ------
+        InvalidInput
+            The encoder is not one of multi-vectors, or the factor is below 1.
+        MissingExtra
+            sentence-transformers, whose `HierarchicalTokenPooling` does this, is not installed.
+
+        References
+        ----------
+        Clavié, Chaffin, Adams, Reducing the footprint of multi-vector retrieval with minimal performance impact via
+        token pooling, 2024, arXiv:2409.14683.
+        """
+        number = isinstance(pool_factor, int | float) and not isinstance(pool_factor, bool)
+        if not number or not 1 <= pool_factor <= LARGEST_FACTOR:
+            raise InvalidInput(f"pool_factor is {pool_factor!r}; expected a number from 1 to {LARGEST_FACTOR}")
+        if self.kind != "multi":
+            raise InvalidInput(
+                f"pool_factor is {pool_factor}, but {self.fingerprint} is a {self.kind} encoder; only multi-vector "
+                "encoders have tokens to pool: leave pool_factor out"
+            )
+        return TextEncoder(self._runner, self._full, pool_factor=float(pool_factor))
+
+    def token_strings(self, texts: list[str], role: Role) -> list[list[str]] | None:
+        """Return which token each vector of each text stands for; None where that is not known.
+
+        It is known of multi-vector encoders with a tokenizer, but not of pooled documents.
+        """
+        tell = getattr(self._runner, "token_strings", None)
+        if self.kind != "multi" or tell is None or (role == "document" and self._pool_factor > 1):
+            return None
+        told: list[list[str]] | None = tell(check_texts(texts), role)
+        return told
 
     def encode_query(self, texts: list[str], *, progress: Progress | None = None) -> Vectors:
         """Return the vectors of queries.
@@ -170,6 +218,8 @@ class TextEncoder:
                 if self.kind == "sparse":
                     wordless = np.array([not unique[start + row].strip() for row in rows])
                     part = heaviest(part, np.where(wordless, 0, self._top_terms))
+                if role == "document" and self._pool_factor > 1:
+                    part = pooled(part, self._pool_factor, protected=min(1, self.tokens.special_tokens))
                 parts.append(part)
                 batches.append(rows)
                 done += len(rows)
@@ -183,9 +233,11 @@ class TextEncoder:
         return f"TextEncoder({self.fingerprint}, {self.kind}, dim={self.dim}, engine={self.engine!r})"
 
 
-def _cut(full: Fingerprint, top_terms: int) -> Fingerprint:
-    """Return the fingerprint of a space whose vectors keep only `top_terms` terms."""
-    return Fingerprint(full.name, hashlib.sha256(f"{full.digest} top_terms={top_terms}".encode()).hexdigest())
+def _changed(full: Fingerprint, changes: dict[str, int | str]) -> Fingerprint:
+    """Return the fingerprint of a space that keeps less of another."""
+    for name, value in changes.items():
+        full = Fingerprint(full.name, hashlib.sha256(f"{full.digest} {name}={value}".encode()).hexdigest())
+    return full
 
 
 def check_texts(texts: Any) -> list[str]:

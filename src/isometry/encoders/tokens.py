@@ -55,6 +55,11 @@ class Tokens:
         heads = [self.head(text) for text in texts]
         return [encoding.ids for encoding in self._cut.encode_batch(heads, add_special_tokens=self._special)]
 
+    def strings(self, texts: list[str]) -> list[list[str]]:
+        """Return the tokens of each text as the vocabulary spells them, at most `max_tokens`."""
+        heads = [self.head(text) for text in texts]
+        return [encoding.tokens for encoding in self._cut.encode_batch(heads, add_special_tokens=self._special)]
+
     def head(self, text: str) -> str:
         """Return a beginning of `text` that has the same first `max_tokens` tokens.
 

@@ -133,11 +133,12 @@ def quality(sets: TokenSets, ids: np.ndarray) -> float:
 def search(options: argparse.Namespace) -> Result:
     """Time per query at a quality, bytes and build time."""
     record = record_of("search", options)
-    several, texts = [], short_text_tokens(options.data, options.n, options.queries, progress=progress)
-    several += [judged_tokens(options.data / name, options.queries, progress=progress) for name in options.judged]
+    several = [judged_tokens(options.data / name, options.queries, progress=progress) for name in options.judged]
+    if options.n:
+        several.append(short_text_tokens(options.data, options.n, options.queries, progress=progress))
     words, checks = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for sets in (*several, texts):
+        for sets in several:
             data = f"{sets.name}, {len(sets.documents):,} documents"
             record.settings[data] = {"tokens": len(sets.documents.tokens), "of a query": sets.queries.lengths.mean()}
             there = built(engines(options.plaid, Path(folder), options.engines), sets, record, data)
@@ -264,7 +265,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--plaid", type=Path, help="Python of an environment that has fast-plaid")
-    parser.add_argument("--n", type=int, default=10_000, help="short texts")
+    parser.add_argument("--n", type=int, default=10_000, help="short texts; 0 for none")
     parser.add_argument("--judged", nargs="*", default=["cranfield", "nfcorpus"])
     parser.add_argument("--queries", type=int, default=200, help="most queries of a set")
     parser.add_argument("--most", type=int, default=SIZES[-1], help="largest size of growth")

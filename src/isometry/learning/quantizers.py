@@ -102,6 +102,6 @@ class ProductModule(nn.Module):
         if keep_assignment:
             trained.assigning_codebooks_ = getattr(self._codec, "assigning_codebooks_", self._codec.codebooks_)
         else:
-            vars(trained).pop("assigning_codebooks_", None)
+            trained.__dict__.pop("assigning_codebooks_", None)
         trained.codebooks_ = self.values()
         return trained.freeze()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, wraps
 from importlib import import_module
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
 from isometry.vectors import as_dense
 
-__all__ = ["check_vectors", "estimator_classes", "fitted_arrays", "generator", "one_blas_thread", "restore", "state"]
+__all__ = [
+    "Freezable",
+    "check_vectors",
+    "estimator_classes",
+    "fitted_arrays",
+    "generator",
+    "one_blas_thread",
+    "restore",
+    "state",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +80,46 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
     except (TypeError, ValueError) as error:
         raise InvalidInput(str(error)) from None
     return _bounded(as_dense(array, name=name), name)
+
+
+class Freezable:
+    """An estimator that can be told to stay as it is: for what was trained, and must not be fitted again by an index.
+
+    Attributes
+    ----------
+    frozen_ : bool
+        Only after `freeze`.
+    """
+
+    def freeze(self) -> Self:
+        """Keep what was learned: from now on `fit` only checks its input, and a clone is a copy with the same state.
+
+        An index clones and fits its transforms and its codec; frozen ones it takes as they are.
+
+        Raises
+        ------
+        NotFittedError
+            There is nothing to keep yet.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        self.frozen_ = True
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        if not getattr(self, "frozen_", False):
+            return super().__sklearn_clone__()  # type: ignore[misc]
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    def _stays(self, x: Any) -> bool:
+        """Return whether `fit` has nothing to do but to check its input."""
+        if getattr(self, "frozen_", False):
+            check_vectors(self, x, reset=False)
+            return True
+        return False
 
 
 def _is_plain(estimator: Any, x: Any) -> bool:

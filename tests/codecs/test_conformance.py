@@ -16,6 +16,7 @@ from isometry.codecs import (
     Int,
     ProductQuantizer,
     RaBitQ,
+    RecurrentBinary,
     ResidualQuantizer,
 )
 from isometry.testing import CodecCase, check_codec, codec_checks
@@ -46,6 +47,9 @@ CASES = [
     CodecCase("PQ1x8", lambda: ProductQuantizer(1), error=1e-3),
     CodecCase("PQ1x4", lambda: ProductQuantizer(1, 4), error=10),
     CodecCase("RVQ2", lambda: ResidualQuantizer(2), error=1e-3),
+    CodecCase("RecurrentBinary1", lambda: RecurrentBinary(bits=1), error=40, symmetric=True),
+    CodecCase("RecurrentBinary2", lambda: RecurrentBinary(40), error=40, symmetric=True),
+    CodecCase("RecurrentBinary4", lambda: RecurrentBinary(70, 4), error=40, symmetric=True),
     CodecCase("RaBitQ1", RaBitQ, error=2.5),
     CodecCase("RaBitQ2", lambda: RaBitQ(2), error=1),
     CodecCase("RaBitQ4", lambda: RaBitQ(4), error=1 / 3),

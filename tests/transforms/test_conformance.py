@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from isometry.testing import TransformCase, check_transform, transform_checks
-from isometry.transforms import OPQ, PCA, Hadamard, LeanVec, RandomProjection, Rotation, Whitening
+from isometry.transforms import OPQ, PCA, Alignment, Hadamard, LeanVec, RandomProjection, Rotation, Whitening
 
 CASES = [
+    TransformCase("Alignment", lambda: Alignment(hidden=8), targets=True),
+    TransformCase("Alignment-procrustes", lambda: Alignment("procrustes"), targets=True),
+    TransformCase("Alignment-linear", lambda: Alignment("linear", regularization=0.0), targets=True),
+    TransformCase("Alignment-mlp", lambda: Alignment("mlp", hidden=8), targets=True),
     TransformCase("Hadamard", Hadamard),
     TransformCase("LeanVec", LeanVec, queries=True),
     TransformCase("LeanVec-2", lambda: LeanVec(2), queries=True),

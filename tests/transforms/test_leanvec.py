@@ -8,6 +8,7 @@ from sklearn.preprocessing import Normalizer
 
 from isometry.codecs import LVQ
 from isometry.errors import InvalidInput
+from isometry.kernels.project import project
 from isometry.transforms import LeanVec
 from isometry.transforms.leanvec import METHODS
 from isometry.transforms.projections import (
@@ -16,7 +17,6 @@ from isometry.transforms.projections import (
     frank_wolfe,
     loss,
     principal_directions,
-    project,
 )
 
 DIM, SHORT = 128, 32

@@ -11,4 +11,5 @@ from isometry.codecs.integer import Int as Int
 from isometry.codecs.lvq import LVQ as LVQ
 from isometry.codecs.product import ProductQuantizer as ProductQuantizer
 from isometry.codecs.rabitq import RaBitQ as RaBitQ
+from isometry.codecs.recurrent_binary import RecurrentBinary as RecurrentBinary
 from isometry.codecs.residual import ResidualQuantizer as ResidualQuantizer

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from isometry.codecs.base import CodecBase
 from isometry.codecs.integer import halved, unhalved
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors, generator, one_blas_thread
+from isometry.estimators import Freezable, check_vectors, generator, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, products, train, training_rows
 from isometry.kernels.rows import TableRows, padded_copy
 
 __all__ = ["ProductQuantizer"]
 
 
-class ProductQuantizer(CodecBase):
+class ProductQuantizer(Freezable, CodecBase):
     r"""A codebook for every sub-space: :math:`\hat x = \mu + (c^1_{i_1}, \dots, c^m_{i_m})`.
 
     The dimensions are cut into m consecutive sub-spaces; in each, k-means finds :math:`2^B` centroids of
@@ -40,6 +40,9 @@ class ProductQuantizer(CodecBase):
     ----------
     codebooks_ : (2^B, d) float32
         The centroids: those of a sub-space are its columns.
+    assigning_codebooks_ : (2^B, d) float32
+        Only where training has moved the centroids that scores are made with (`isometry.learning.JPQ`): those by which
+        vectors get their codes.
     mean_ : (d,) float32
         :math:`\mu`, the mean of the vectors that were fitted.
     nbytes_per_vector_ : int
@@ -78,6 +81,7 @@ class ProductQuantizer(CodecBase):
     maps_queries: ClassVar[bool] = True
 
     codebooks_: NDArray[np.float32]
+    assigning_codebooks_: NDArray[np.float32]
 
     def __init__(
         self,
@@ -103,6 +107,8 @@ class ProductQuantizer(CodecBase):
         InvalidInput
             NaN, infinity, no rows, not two axes, more sub-spaces than dimensions, or a parameter out of its range.
         """
+        if self._stays(X):
+            return self
         x = check_vectors(self, X, reset=True)
         m = check_range("n_subspaces", self.n_subspaces, 1)
         if m > x.shape[1]:
@@ -117,6 +123,7 @@ class ProductQuantizer(CodecBase):
         rng = generator(self.random_state)
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows, scale = training_rows(x, self.mean_, int(self.max_samples), rng)
+        self.__dict__.pop("assigning_codebooks_", None)
         self.codebooks_ = scale * train(rows, self._edges, 2**self.bits, n_iter=int(self.n_iter), rng=rng)
         self.nbytes_per_vector_ = -(-m * int(self.bits) // 8)
         return self
@@ -150,7 +157,8 @@ class ProductQuantizer(CodecBase):
         return TableRows(padded_copy(self._checked_codes(codes)))
 
     def _encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        codes = assign(x, self.codebooks_, self._edges, self.mean_)
+        codebooks = getattr(self, "assigning_codebooks_", self.codebooks_)
+        codes = assign(x, codebooks, self._edges, self.mean_)
         return halved(codes) if self.bits == 4 else codes
 
     @property

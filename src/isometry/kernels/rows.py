@@ -315,7 +315,7 @@ def pack_planes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     for plane in range(bits):
         row = np.packbits(codes >> (bits - 1 - plane) & 1, axis=1, bitorder="little")
         packed[:, plane, : row.shape[1]] = row
-    return packed.reshape(n, -1)
+    return packed.reshape(n, bits * code_bytes(d, 1))
 
 
 def unpack_planes(packed: NDArray[np.uint8], d: int) -> NDArray[np.uint8]:

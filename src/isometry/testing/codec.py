@@ -50,6 +50,8 @@ class CodecCase:
         Values up to this magnitude must be encoded.
     smallest : float
         A value may be off by this much anyway.
+    symmetric : bool
+        Whether queries are coded as well: scores are then products of what rows hold of both.
     exempt : mapping
         Checks of scikit-learn that it need not pass, with the reason.
     """
@@ -59,6 +61,7 @@ class CodecCase:
     error: float
     largest: float = 2.0**125
     smallest: float = 2.0**-100
+    symmetric: bool = False
     exempt: Mapping[str, str] = field(default_factory=lambda: dict(estimator.EXEMPT), repr=False)
 
     def __str__(self) -> str:
@@ -121,6 +124,9 @@ def check_rows(case: CodecCase, folder: Path) -> None:
         expect(asked.dtype == np.float32 and len(asked) == 5, f"queries are {asked.dtype} {asked.shape}")
         products = values_of(rows, asked.shape[1]).astype(np.float64) @ asked.T.astype(np.float64)
         expected = (decoded.astype(np.float64) - codec.mean_) @ q.T.astype(np.float64)
+        if case.symmetric:
+            coded = values_of(codec.fine_rows(codec.transform(q)), asked.shape[1]).astype(np.float64)
+            expected = values_of(rows, asked.shape[1]).astype(np.float64) @ coded.T
         size = 1e-5 * float(np.abs(decoded).max(initial=0) + np.abs(codec.mean_).max()) * np.abs(q).sum(axis=1).max()
         expect(bool((np.abs(products - expected) <= size).all()), "rows score otherwise than inverse_transform")
         sliced = np.hstack([codes, codes])[:, : codes.shape[1]]

@@ -72,31 +72,34 @@ def works_with_scikit_learn(estimator: Any, exempt: Mapping[str, str]) -> None:
     expect(not failed, "scikit-learn's checks fail: " + "; ".join(failed))
 
 
-def works_in_a_pipeline(estimator: Any) -> None:
-    """A clone in a pipeline gives what the parts give one after another."""
+def works_in_a_pipeline(estimator: Any, y: Any = None) -> None:
+    """A clone in a pipeline gives what the parts give one after another, both fitted to `y` where there is one."""
     x = vectors(100, 0)
     scaled = StandardScaler().fit_transform(x)
-    piped = make_pipeline(StandardScaler(), clone(estimator)).fit(x).transform(x)
-    same(clone(estimator).fit(scaled).transform(scaled), piped, "a pipeline gives other results than its parts")
+    piped = make_pipeline(StandardScaler(), clone(estimator)).fit(x, y).transform(x)
+    same(clone(estimator).fit(scaled, y).transform(scaled), piped, "a pipeline gives other results than its parts")
     expect(clone(estimator).get_params() == estimator.get_params(), "a clone has other parameters")
 
 
 def spec_numbers_are_parameters(estimator: Any) -> None:
-    """What a specification string sets exists as a parameter."""
+    """What a specification string sets exists as a parameter, if one can name it."""
     missing = set(getattr(estimator, "spec_fields", ())) - set(estimator.get_params())
     expect(not missing, f"spec_fields names {sorted(missing)}, which __init__ does not take")
-    expect(isinstance(estimator.spec_name, str) and estimator.spec_name.isidentifier(), "spec_name is not a name")
+    name = getattr(estimator, "spec_name", "none")
+    expect(isinstance(name, str) and name.isidentifier(), "spec_name is not a name")
 
 
-def survives_bad_input(make: Callable[[], Any], fitted: Any, methods: Mapping[str, Callable[[Any], Any]]) -> None:
+def survives_bad_input(
+    make: Callable[[], Any], fitted: Any, methods: Mapping[str, Callable[[Any], Any]], y: Any = None
+) -> None:
     """Nonsense is refused with `InvalidInput` by `fit` and the methods of the fitted estimator, which works on."""
     x = vectors(100, 0)
     before = {name: method(x) for name, method in methods.items()}
     for bad in BAD:
-        raises(InvalidInput, f"fit({bad!r:.60})", make().fit, bad)
+        raises(InvalidInput, f"fit({bad!r:.60})", make().fit, bad, y)
         for name, method in methods.items():
             raises(InvalidInput, f"{name}({bad!r:.60})", method, bad)
-    raises(InvalidInput, "fit to no rows", make().fit, x[:0])
+    raises(InvalidInput, "fit to no rows", make().fit, x[:0], y)
     for name, method in methods.items():
         raises(DimensionMismatch, f"{name} with another dimension", method, x[:, :-1])
         raises(NotFittedError, f"{name} before fit", getattr(make(), name), x)

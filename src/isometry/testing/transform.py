@@ -44,6 +44,8 @@ class TransformCase:
         ``make()`` returns a new transform, with parameters that suit vectors of 2 dimensions (scikit-learn's checks).
     queries : bool, default False
         Whether `fit` takes ``queries=`` and queries have a method of their own, ``transform_query``.
+    targets : bool, default False
+        Whether `fit` needs ``y``, vectors that those it is given belong to.
     exempt : mapping
         Checks of scikit-learn that it need not pass, with the reason.
     """
@@ -51,6 +53,7 @@ class TransformCase:
     name: str
     make: Callable[[], Any]
     queries: bool = False
+    targets: bool = False
     exempt: Mapping[str, str] = field(default_factory=lambda: dict(estimator.EXEMPT), repr=False)
 
     def __str__(self) -> str:
@@ -73,7 +76,7 @@ def transform_checks() -> tuple[Check, ...]:
 def check_scikit_learn(case: TransformCase, folder: Path) -> None:
     """It passes scikit-learn's own checks, and works in a pipeline; a specification can set its parameters."""
     estimator.works_with_scikit_learn(case.make(), case.exempt)
-    estimator.works_in_a_pipeline(case.make())
+    estimator.works_in_a_pipeline(case.make(), vectors(100, 3, 16) if case.targets else None)
     estimator.spec_numbers_are_parameters(case.make())
 
 
@@ -98,7 +101,12 @@ def check_same_answer_however_asked(case: TransformCase, folder: Path) -> None:
 def check_bad_input(case: TransformCase, folder: Path) -> None:
     """Nonsense is answered with `InvalidInput`, and the transform still works afterwards."""
     fitted = _fitted(case)
-    estimator.survives_bad_input(case.make, fitted, _methods(case, fitted))
+    y = vectors(3, 3, 16) if case.targets else None
+    estimator.survives_bad_input(case.make, fitted, _methods(case, fitted), y)
+    if case.targets:
+        x = vectors(100, 0)
+        for bad in (*BAD, x[:0], x[:-1]):
+            raises(InvalidInput, f"fit(x, {bad!r:.60})", partial(case.make().fit, x), bad)
     if case.queries:
         x = vectors(100, 0)
         for bad in (*BAD[:-1], x[:0], x[:, :-1]):
@@ -127,14 +135,17 @@ def check_extremes(case: TransformCase, folder: Path) -> None:
         "empty dimensions": vectors(50, 0) * (np.arange(24) % 2).astype(np.float32),
     }.items():
         for queries in (None, x, vectors(3, 1), np.zeros_like(x)) if case.queries else (None,):
-            fitted = case.make().fit(x) if queries is None else case.make().fit(x, queries=queries)
+            given = {"y": x[:, ::-1]} if case.targets else {}
+            given |= {} if queries is None else {"queries": queries}
+            fitted = case.make().fit(x, **given)
             for method in _methods(case, fitted).values():
                 expect(bool(np.isfinite(method(x)).all()), f"{name} became NaN or infinity")
 
 
 def _fitted(case: TransformCase) -> Any:
-    x = vectors(100, 0)
-    return case.make().fit(x, queries=vectors(50, 2)) if case.queries else case.make().fit(x)
+    given = {"queries": vectors(50, 2)} if case.queries else {}
+    given |= {"y": vectors(100, 3, 16)} if case.targets else {}
+    return case.make().fit(vectors(100, 0), **given)
 
 
 def _methods(case: TransformCase, fitted: Any) -> dict[str, Callable[[Any], Any]]:

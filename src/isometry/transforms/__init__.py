@@ -1,5 +1,6 @@
 """Transforms: vectors in, other vectors out. A new transform is a file here, and one import line below."""
 
+from isometry.transforms.align import Alignment as Alignment
 from isometry.transforms.fde import FDE as FDE
 from isometry.transforms.leanvec import LeanVec as LeanVec
 from isometry.transforms.opq import OPQ as OPQ

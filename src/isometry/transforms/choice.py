@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.transforms.projections import project
+from isometry.kernels.project import project
 
 __all__ = ["FEWEST_ROWS", "sufficient_components"]
 

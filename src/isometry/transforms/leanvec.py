@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isometry.errors import InvalidInput, check_choice, check_range
 from isometry.estimators import check_vectors, generator, one_blas_thread
+from isometry.kernels.project import project
 from isometry.transforms.choice import FEWEST_ROWS, sufficient_components
 from isometry.transforms.linear import check_finite
 from isometry.transforms.projections import (
@@ -19,7 +20,6 @@ from isometry.transforms.projections import (
     frank_wolfe,
     loss,
     principal_directions,
-    project,
     second_moment,
 )
 from isometry.vectors import as_dense

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from isometry.errors import InvalidInput
-from isometry.transforms.projections import project
+from isometry.kernels.project import project
 
 __all__ = ["Linear", "check_finite"]
 

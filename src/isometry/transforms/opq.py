@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import InvalidInput, check_range
-from isometry.estimators import check_vectors, generator, one_blas_thread
+from isometry.estimators import Freezable, check_vectors, generator, one_blas_thread
 from isometry.kernels.kmeans import assign, cut, decode, train, training_rows
 from isometry.transforms.pca import PCA
 from isometry.transforms.projections import second_moment
@@ -18,7 +18,7 @@ __all__ = ["OPQ"]
 _FIRST_ITERATIONS = 4
 
 
-class OPQ(PCA):
+class OPQ(Freezable, PCA):
     r"""Learned rotation before product quantization: :math:`x \mapsto R\,(x - \mu)`.
 
     R has orthonormal rows, so inner products and distances stay (but for what lies outside of its `n_components`
@@ -106,6 +106,8 @@ class OPQ(PCA):
         InvalidInput
             NaN, infinity, no rows, not two axes, more sub-spaces than dimensions, or a parameter out of its range.
         """
+        if self._stays(X):
+            return self
         x = check_vectors(self, X, reset=True)
         m, d = self._check_parameters(x.shape[1])
         rng = generator(self.random_state)

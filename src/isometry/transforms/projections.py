@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from scipy.linalg import svd
 from scipy.optimize import minimize_scalar
 
-from isometry.threads import in_threads
-
 __all__ = [
     "Pair",
     "closed_form",
@@ -30,7 +28,6 @@ __all__ = [
     "frank_wolfe",
     "loss",
     "principal_directions",
-    "project",
     "second_moment",
 ]
 
@@ -42,9 +39,6 @@ TOLERANCE = 1e-3
 STEP_EXPONENT = 0.999
 _SMALLEST_SPREAD = 1e-8
 _BLOCK_ROWS = 4096
-_PRODUCT_ROWS = 8
-_PRODUCT_VALUES = 2**15  # OpenBLAS starts threads beyond 2^18 multiplications, which are eight times these
-_TASK_ROWS = 2048
 
 
 def second_moment(x: NDArray[np.float32], origin: NDArray[np.float64]) -> Matrix:
@@ -134,32 +128,6 @@ def closed_form(k_q: Matrix, k_x: Matrix, d: int) -> Pair:
     else:
         scale = np.ones((d, 1))
     return scale * (u @ (vectors / root) @ vectors.T), u @ whiten / scale
-
-
-def project(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``x @ components.T``, each row the same to the last bit whatever rows come with it.
-
-    A BLAS adds up in an order that depends on the number of rows. So it is always given eight, the last ones filled up
-    with zeros, and so few components that it does not start threads for them; our own threads share the work.
-    """
-    n, d = len(x), len(components)
-    size = max(1, _PRODUCT_VALUES // components.shape[1])
-    parts = [(slice(i, i + size), np.ascontiguousarray(components[i : i + size].T)) for i in range(0, d, size)]
-    out = np.empty((n, d), np.float32)
-
-    def fill(start: int) -> None:
-        stop = min(start + _TASK_ROWS, n)
-        whole = start + (stop - start) // _PRODUCT_ROWS * _PRODUCT_ROWS
-        block = x[start:whole].reshape(-1, _PRODUCT_ROWS, x.shape[1])
-        last = np.zeros((_PRODUCT_ROWS, x.shape[1]), np.float32)
-        last[: stop - whole] = x[whole:stop]
-        for columns, across in parts:
-            out[start:whole, columns] = np.matmul(block, across).reshape(whole - start, across.shape[1])
-            if whole < stop:
-                out[whole:stop, columns] = (last @ across)[: stop - whole]
-
-    in_threads(fill, range(0, n, _TASK_ROWS))
-    return out
 
 
 def _loss(a: Matrix, b: Matrix, k_q: Matrix, k_x: Matrix, everything: float) -> float:

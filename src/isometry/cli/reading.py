@@ -37,7 +37,10 @@ def search(
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Show which terms query and hit share: weight in both, and what that adds."),
+        typer.Option(
+            "--explain",
+            help="Show which terms query and hit share, what each adds, and how a filter was gone about.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +60,9 @@ def search(
                 f"--show names {unknown[0]!r}; the fields are {', '.join(known)}{did_you_mean(unknown[0], known)}"
             )
         for texts in _batches(queries):
-            found = opened.search(texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads)
+            found = opened.search(
+                texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads, explain=explain
+            )
             for text, hits in zip(texts, found, strict=True):
                 if as_json:
                     print_json({"query": text, **hits.to_dict(explain=explain)}, indent=None)
@@ -85,6 +90,8 @@ def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str
     if explain:
         layout["terms"] = "wrap"
         rows = [[*row, _matches(terms)] for row, terms in zip(rows, hits.terms, strict=True)]
+    if hits.plan is not None:
+        note(f"Filter for {query!r}: {hits.plan}")
     if not sys.stdout.isatty():
         print_table({"query": "left", **layout}, ([query, *row] for row in rows))
     elif rows:

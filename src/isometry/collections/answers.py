@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from isometry.collections.space import Space
+    from isometry.indexes.filtering import FilterPlan
 
 __all__ = ["MODES", "Spaces", "answer", "choose_modes"]
 
@@ -78,6 +79,7 @@ def answer(
     where: Any,
     effort: int | None = None,
     threads: int | None = None,
+    explain: bool = False,
 ) -> list[Hits]:
     """Return one `Hits` per query; parameters as for `Collection.search`, already checked.
 
@@ -87,6 +89,7 @@ def answer(
     depth = max(k, FUSION_DEPTH) if len(lists) > 1 else k
     found: list[Found] = []
     weights: csr_array | None = None
+    vectors: NDArray[np.float32] | None = None
     for name in lists:
         if name == "lexical":
             found.append(view.search_lexical(queries.texts or [], depth, allowed))
@@ -106,7 +109,11 @@ def answer(
         )
         for row in range(len(queries))
     ]
-    return [_hits(view, fused, row, mode, asked[row]) for row in range(len(queries))]
+    plans = view.filter_plans(vectors, len(queries), depth, allowed, effort) if explain and where is not None else None
+    return [
+        _hits(view, fused, row, mode, asked[row], plans[row] if plans is not None else None)
+        for row in range(len(queries))
+    ]
 
 
 class _Asked(NamedTuple):
@@ -148,7 +155,7 @@ def _fuse(found: list[Found], k: int) -> Found:
     return Found(documents, scores, vectors)
 
 
-def _hits(view: View, found: Found, row: int, mode: str, asked: _Asked) -> Hits:
+def _hits(view: View, found: Found, row: int, mode: str, asked: _Asked, plan: FilterPlan | None) -> Hits:
     documents = found.documents[row]
     there = documents >= 0
     documents, vectors = documents[there], found.vectors[row][there]
@@ -172,4 +179,4 @@ def _hits(view: View, found: Found, row: int, mode: str, asked: _Asked) -> Hits:
             matches = [first + more for first, more in zip(matches, words, strict=True)]
         return matches
 
-    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms)
+    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, plan)

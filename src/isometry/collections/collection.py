@@ -206,6 +206,7 @@ class Collection:
         where: Any = None,
         effort: int | None = None,
         threads: int | None = None,
+        explain: bool = False,
     ) -> Any:
         """Find the best documents for a query, or for each of several.
 
@@ -228,6 +229,8 @@ class Collection:
             of dense vectors, if there is one.
         threads : int, optional
             Threads for vector search; default all.
+        explain : bool, default False
+            Keep in `Hits.plan` how the filter was gone about and why, which takes the time of another search.
 
         Returns
         -------
@@ -244,7 +247,7 @@ class Collection:
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
         mode, lists = choose_modes(mode, queries, self._spaces, has_text)
-        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads)
+        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads, explain)
         return hits[0] if queries.single else hits
 
     # -- writing ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Each is given as text for ``collection.search(where=...)`` and as the mask that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,13 +203,11 @@ def _venues(venue: NDArray[np.str_], wanted: float) -> tuple[str, NDArray[np.boo
 
 
 def _combinations(year: NDArray[np.int64], authors: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    tests: list[tuple[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]]] = [
-        (f"n_authors >= {least}", lambda values, least=least: values >= least) for least in range(2, 12)
-    ]
-    tests.append(("not (n_authors = 1)", lambda values: (values != 1) & (values >= 0)))
+    tests = [(f"n_authors >= {least}", authors >= least) for least in range(2, 12)]
+    tests.append(("not (n_authors = 1)", (authors != 1) & (authors >= 0)))
     for first in np.unique(year[year >= 0]).tolist():
-        for words, test in tests:
-            yield f"year >= {first} and {words}", (year >= first) & test(authors)
+        for words, passing in tests:
+            yield f"year >= {first} and {words}", (year >= first) & passing
 
 
 def _quoted(text: str) -> str:

@@ -36,6 +36,9 @@ SAMPLE = 32
 FEWEST_COUNTED = 4096
 """Below so many rows a scan is the least work, whatever walks cost."""
 _NEVER = 2.0
+_USUAL = ((9.0, 0.55), (10.0, 0.31), (11.0, 0.36), (12.0, 0.56), (8.0, 0.36))
+"""Bases and slopes of a graph's walks, by its degree: bridging at each of `SHARES`, then walking."""
+_LARGEST = 1e12
 _TOGETHER = 16
 """Rows that pass within two steps of a row, on average, from which those that pass hang together."""
 
@@ -161,8 +164,8 @@ class WalkCosts:
     @classmethod
     def usual(cls, degree: int) -> WalkCosts:
         """Return what walks cost in a graph that was not measured: as on 20,000 sentence embeddings."""
-        slopes = [(1 / 3 + 2 / 3 * min(1, 1 / (degree * share))) * degree for share in SHARES]
-        return cls([(10.0 * degree, slope) for slope in slopes], (8.0 * degree, 0.4 * degree))
+        lines = [(base * degree, slope * degree) for base, slope in _USUAL]
+        return cls(lines[:-1], lines[-1])
 
     @classmethod
     def fitted(cls, work: NDArray[np.floating], degree: int) -> WalkCosts:
@@ -181,7 +184,9 @@ class WalkCosts:
         InvalidInput
             It did not write that.
         """
-        plain = all(isinstance(each, int | float) and math.isfinite(each) for each in numbers)
+        plain = all(
+            isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < _LARGEST for each in numbers
+        )
         if len(numbers) != 2 * len(SHARES) + 2 or not plain:
             raise InvalidInput(f"costs of filtered walks are {numbers!r:.80}; expected {2 * len(SHARES) + 2} numbers")
         pairs = [(float(a), float(b)) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -41,3 +41,20 @@ def test_a_curve_has_a_point_per_effort():
     points = curve(finder(), EXACT, (10, 50, 100))
     assert [point[0] for point in points] == [0.1, 0.5, 1.0]
     assert all(point[1] > 0 for point in points)
+
+
+def test_what_can_not_win_is_timed_once():
+    now, calls = [0.0], []
+
+    def taking(seconds):
+        def search(effort):
+            now[0] += seconds
+            calls.append(seconds)
+            return EXACT
+
+        return search
+
+    methods = {"fast": taking(1), "near": taking(10), "slow": taking(100)}
+    found = compare(methods, Asked(MASK, EXACT, 0.9), rounds=3, clock=lambda: now[0])
+    assert {name: speed.seconds for name, speed in found.items()} == {"fast": 0.25, "near": 2.5, "slow": 25}
+    assert [calls.count(seconds) for seconds in (1, 10, 100)] == [6, 6, 2]

@@ -1,7 +1,7 @@
 """Do filtered searches keep their recall, and how fast are they beside other engines?
 
-    python benchmarks/filters.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--n N] [--queries Q] [--spec SPEC]
-                                 [--rounds R] [--out FOLDER]
+    python benchmarks/filters.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--n N] [--queries Q] [--sets WORD ...]
+                                 [--spec SPEC] [--rounds R] [--out FOLDER]
 
 SECTION is one of these; without any, all of them are measured:
 
@@ -54,6 +54,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 K, TARGET, USUAL, MOST = 10, 0.95, 64, 1024
 PLANNER, WAYS = "planner", ("scan", "bridge", "walk")
 HNSW_M, WINDOW = 32, 128
+SETS = ("papers", "embeddings")
 CYCLES, TURNOVER = 20, 0.05
 CHURNED = (None, 0.05, 0.3)
 CLAIMS = {
@@ -73,6 +74,8 @@ ABSENT = {
 def record_of(section: str, options: argparse.Namespace) -> Record:
     """Return a section's record, without figures yet."""
     command = f"python benchmarks/filters.py {section} --data FOLDER --n {options.n} --queries {options.queries}"
+    if section == "cells":
+        command += f" --sets {' '.join(options.sets)}"
     settings = {"k": K, "target": TARGET, "clock": "processor time, one thread", "rounds": options.rounds}
     return Record(
         f"filters-{section}", f"Filtered search: {section}", CLAIMS[section],
@@ -164,9 +167,12 @@ def cells(options: argparse.Namespace) -> Result:
 
 def sets(options: argparse.Namespace) -> Any:
     """Yield (name, vectors, queries, filters)."""
-    vectors, papers = load_papers(options.data, options.n, queries=options.queries, folder=options.vectors)
-    filters = [each for share in SELECTIVITIES for each in paper_filters(papers, share)]
-    yield vectors.name, np.array(vectors.x), np.array(vectors.queries), sorted(filters, key=lambda each: each.kind)
+    if "papers" in options.sets:
+        vectors, papers = load_papers(options.data, options.n, queries=options.queries, folder=options.vectors)
+        filters = [each for share in SELECTIVITIES for each in paper_filters(papers, share)]
+        yield vectors.name, np.array(vectors.x), np.array(vectors.queries), sorted(filters, key=lambda each: each.kind)
+    if "embeddings" not in options.sets:
+        return
     name, x, q = embeddings(options)
     x, q = np.ascontiguousarray(x[: options.n]), one_region(q[: 5 * options.queries])
     leanings = [Filter(k, s, "", leaning(x, q, k) < s) for k in LEANINGS for s in SELECTIVITIES]
@@ -331,6 +337,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="what cells searches")
     parser.add_argument("--spec", default="LVQ8,Vamana64")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))

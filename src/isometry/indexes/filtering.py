@@ -30,12 +30,14 @@ STRATEGIES = ("scan", "bridge", "walk")
 NEAR = 4
 """Rows that a query opens before it looks how many pass around it: more cost more than they told."""
 SHARES = (0.02, 0.1, 0.4, 0.8)
+_LOGS = tuple(math.log(share) for share in SHARES)
 WIDTHS = (16, 64)
 WALK_SHARE = 0.8
 SAMPLE = 32
 FEWEST_COUNTED = 4096
 """Below so many rows a scan is the least work, whatever walks cost."""
 _NEVER = 2.0
+_WALKED = tuple(0.05 * i for i in range(6, 21))
 _USUAL = ((9.0, 0.55), (10.0, 0.31), (11.0, 0.36), (12.0, 0.56), (8.0, 0.36))
 """Bases and slopes of a graph's walks, by its degree: bridging at each of `SHARES`, then walking."""
 _LARGEST = 1e12
@@ -100,7 +102,7 @@ class FilterPlan:
 
 
 class Passing(NamedTuple):
-    """The rows that pass a filter, as walks and scans want them.
+    """The rows that pass a filter, as walks and scans want them, and what was decided about them.
 
     Attributes
     ----------
@@ -108,11 +110,14 @@ class Passing(NamedTuple):
         Slots of rows that pass; slots in the graph that pass or have a twin that does.
     slots : (m,) int32
         Slots of rows that pass, in the order of memory.
+    ways : dict of (int, str or None) to Way
+        By width and strategy.
     """
 
     marks: NDArray[np.bool_]
     leading: NDArray[np.bool_]
     slots: NDArray[np.int32]
+    ways: dict[tuple[int, str | None], Way]
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], slots: Slots, twins: Twins) -> Passing:
@@ -123,7 +128,7 @@ class Passing(NamedTuple):
         chosen = np.flatnonzero(marks).astype(np.int32)
         chosen.flags.writeable = False
         leading = twins.spread(marks, twins.leaders(slots.used())) if len(twins.following) else marks
-        return cls(marks, leading, chosen)
+        return cls(marks, leading, chosen, {})
 
 
 class Way(NamedTuple):
@@ -199,7 +204,12 @@ class WalkCosts:
     def of_bridge(self, share: float, width: int) -> float:
         """Return the work of a bridging walk where a share of the rows pass."""
         work = [base + slope * width for base, slope in self.bridge]
-        return float(np.interp(math.log(max(share, 1e-9)), np.log(SHARES), work))
+        at = math.log(max(share, 1e-9))
+        for i in range(1, len(SHARES)):
+            if at < _LOGS[i]:
+                part = max(0.0, (at - _LOGS[i - 1]) / (_LOGS[i] - _LOGS[i - 1]))
+                return work[i - 1] + part * (work[i] - work[i - 1])
+        return work[-1]
 
     def of_walk(self, share: float, width: int) -> float:
         """Return the work of a walk past all rows until `width` that pass are found."""
@@ -222,9 +232,8 @@ def choose(
         return Way(*forced, expected)
     if matching <= width or expected["scan"] <= min(expected["bridge"], expected["walk"]):
         return Way(_NEVER, _NEVER, expected)
-    shares = np.linspace(0.3, 1, 15)
-    better = [share for share in shares.tolist() if costs.of_walk(share, width) <= costs.of_bridge(share, width)]
-    return Way(_TOGETHER / degree**2, min(better, default=_NEVER), expected)
+    better = (share for share in _WALKED if costs.of_walk(share, width) <= costs.of_bridge(share, width))
+    return Way(_TOGETHER / degree**2, next(better, _NEVER), expected)
 
 
 def _scan_price(row_bytes: int) -> float:

@@ -319,7 +319,7 @@ class Vamana(Levelled):
         DimensionMismatch, InvalidInput
             A query or an option that makes no sense.
         """
-        return self._search(q, k, effort, allowed, threads, strategy)[:2]
+        return self._search(q, k, effort, allowed, threads, strategy, None)
 
     def plan(
         self,
@@ -332,7 +332,9 @@ class Vamana(Levelled):
         strategy: str | None = None,
     ) -> FilterPlan:
         """Return how `search` with the same arguments goes about it, and why; takes as long as the search."""
-        return self._search(q, k, effort, allowed, threads, strategy)[2]
+        told: list[FilterPlan] = []
+        self._search(q, k, effort, allowed, threads, strategy, told)
+        return told[0]
 
     def _search(
         self,
@@ -342,7 +344,9 @@ class Vamana(Levelled):
         allowed: NDArray[np.bool_] | None,
         threads: int | None,
         strategy: str | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], FilterPlan]:
+        told: list[FilterPlan] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Search, and put the plan into `told` if it is asked for."""
         k, effort, threads = check_search(k, effort, threads)
         self._built()
         queries = self._levels.queries(q)
@@ -354,18 +358,26 @@ class Vamana(Levelled):
         passing = None if mask is None or (strategy is None and mask.all()) else self._passing(mask)
         matching = count if passing is None else len(passing.slots)
         if not nq or not matching:
-            return *ranked.empty(nq, k), FilterPlan("scan", matching, count, why="there is nothing to look at")
+            if told is not None:
+                told.append(FilterPlan("scan", matching, count, why="there is nothing to look at"))
+            return ranked.empty(nq, k)
         width = min(max(effort or _EFFORT, k), matching)
         ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
         if passing is None:
             self._walk(queries, width, threads, ids, scores)
-            plan = FilterPlan("walk", matching, count, why="every row passes")
+            if told is not None:
+                told.append(FilterPlan("walk", matching, count, why="every row passes"))
         else:
-            row_bytes = sum(array.strides[0] for array in self._levels.walk)
-            way = choose(self._costs, matching, count, width, self.degree, row_bytes, strategy)
-            plan = self._search_passing(queries, width, passing, way, threads, ids, scores)
+            way = passing.ways.get((width, strategy))
+            if way is None:
+                row_bytes = sum(array.strides[0] for array in self._levels.walk)
+                way = choose(self._costs, matching, count, width, self.degree, row_bytes, strategy)
+                passing.ways[width, strategy] = way
+            went = self._search_passing(queries, width, passing, way, threads, ids, scores)
+            if told is not None:
+                told.append(planned(way, matching, count, *went))
         self._levels.finish(queries, scores)
-        return ids, scores, plan
+        return ids, scores
 
     def _passing(self, mask: NDArray[np.bool_]) -> Passing:
         """Return what a mask marks, as it was made for an equal mask not long ago."""
@@ -386,12 +398,15 @@ class Vamana(Levelled):
         threads: int | None,
         ids: NDArray[np.int64],
         scores: NDArray[np.float32],
-    ) -> FilterPlan:
-        """Search among the rows that pass; queries that no walk serves have all of them looked at."""
+    ) -> tuple[NDArray[np.int8] | None, NDArray[np.float32] | None]:
+        """Search among the rows that pass; queries that no walk serves have all of them looked at.
+
+        Returns which way each query went and what share passes near it; None for both where all had to scan.
+        """
         ready, matching = self._prepared(), len(passing.slots)
         if way.scans:
             self._levels.scan(queries, passing.slots, ready.row_ids, width, threads, ids, scores)
-            return planned(way, matching, ready.rows, None, None)
+            return None, None
         ways, shares, _ = self._walk_passing(queries, width, passing, way, threads, ids, scores)
         left = (ids >= 0).sum(1) < min(ids.shape[1], matching)
         left |= ways == STRATEGIES.index("scan")
@@ -400,7 +415,7 @@ class Vamana(Levelled):
             found, of = ids[left], scores[left]
             self._levels.scan(those, passing.slots, ready.row_ids, width, threads, found, of)
             ids[left], scores[left], ways[left] = found, of, STRATEGIES.index("scan")
-        return planned(way, matching, ready.rows, ways, shares)
+        return ways, shares
 
     def _walk_passing(
         self,

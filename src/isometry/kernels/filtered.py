@@ -21,6 +21,8 @@ from isometry.kernels.score import inlined, prepare, touch, touch_row
 __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 
 SCAN, BRIDGE, WALK = 0, 1, 2
+_NEARLY_ALL = 0.75
+"""Share near a query from which a beam that is wider by what it loses does as well as one that counts what passes."""
 
 
 @inlined()
@@ -187,11 +189,20 @@ def search(
         work[i, 0], work[i, 1] = scored, 0
         if shares[i] >= walk_from:
             ways[i] = WALK
-            count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
-            size, _, count, scored = advance(
-                rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, room, None, None, leading,
-                found_scores, found, count,
-            )  # fmt: skip
+            if shares[i] >= _NEARLY_ALL:
+                until = min(room, int(np.ceil(width / shares[i])))
+                size, _, _, scored = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, None,
+                    None, None, 0,
+                )  # fmt: skip
+                size = min(size, until)
+                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+            else:
+                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                size, _, count, scored = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, room, None, None, leading,
+                    found_scores, found, count,
+                )  # fmt: skip
         elif shares[i] >= bridge_from:
             ways[i] = BRIDGE
             count, scored, looked = _bridge(

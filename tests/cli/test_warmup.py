@@ -20,7 +20,7 @@ SPEC = "LVQ8,Vamana16"
 USE = f"""
 import numpy as np
 from isometry.indexes import index_from_spec, load_index
-from isometry.kernels import graph
+from isometry.kernels import filtered, graph
 x = np.random.default_rng(5).standard_normal((2000, 40)).astype(np.float32)
 index = index_from_spec({SPEC!r}, metric="l2").build(x[:1500])
 index.add(x[1500:])
@@ -30,9 +30,11 @@ opened = load_index("x.index")
 for one in (index, opened):
     for share in (0.01, 0.8, 1):
         one.search(x[:3], allowed=np.arange(2000) < share * 2000)
+    one.search(x[:3], allowed=np.arange(2000) < 1000, strategy="bridge")
     one.add(x[:5])
     one.remove(int(one._slots.row_ids[one._entries[0]]))
-kernels = {{name: item for name, item in vars(graph).items() if hasattr(item, "stats") and hasattr(item, "py_func")}}
+several = [(f"{{each.__name__}}.{{name}}", item) for each in (graph, filtered) for name, item in vars(each).items()]
+kernels = {{name: item for name, item in several if hasattr(item, "stats") and hasattr(item, "py_func")}}
 missed = {{name: str(item.stats.cache_misses) for name, item in kernels.items() if item.stats.cache_misses}}
 assert not missed, missed
 assert sum(len(item.stats.cache_hits) for item in kernels.values()) > 8

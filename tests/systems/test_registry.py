@@ -17,7 +17,7 @@ ROWS = {  # name: state
     "muvera": "works",
     "seismic": "works",
     "leanvec": "works",
-    "fanns": "planned",
+    "fanns": "works",
     "rag-storage": "works",
     "bebr": "planned",
     "jpq": "planned",

@@ -39,7 +39,8 @@ def search(
         bool,
         typer.Option(
             "--explain",
-            help="Show which terms query and hit share, with weights and what they add, and which token answers which.",
+            help="Show which terms query and hit share and what each adds, which token answers which, and how a "
+            "filter was gone about.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -60,7 +61,9 @@ def search(
                 f"--show names {unknown[0]!r}; the fields are {', '.join(known)}{did_you_mean(unknown[0], known)}"
             )
         for texts in _batches(queries):
-            found = opened.search(texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads)
+            found = opened.search(
+                texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads, explain=explain
+            )
             for text, hits in zip(texts, found, strict=True):
                 if as_json:
                     print_json({"query": text, **hits.to_dict(explain=explain)}, indent=None)
@@ -89,6 +92,8 @@ def _print_hits(query: str, hits: Hits, collection: Collection, fields: list[str
         layout["because"] = "wrap"
         reasons = zip(hits.terms, hits.tokens, strict=True)
         rows = [[*row, _reasons(*reason)] for row, reason in zip(rows, reasons, strict=True)]
+    if hits.plan is not None:
+        note(f"Filter for {query!r}: {hits.plan}")
     if not sys.stdout.isatty():
         print_table({"query": "left", **layout}, ([query, *row] for row in rows))
     elif rows:

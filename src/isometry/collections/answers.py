@@ -14,7 +14,7 @@ from isometry.collections.explaining import (
     matching_words,
 )
 from isometry.collections.hits import Hits
-from isometry.collections.kinds import KINDS, Kind
+from isometry.collections.kinds import DENSE, KINDS, Kind
 from isometry.collections.queries import Queries
 from isometry.collections.segment import LEXICAL
 from isometry.collections.texts import join_texts, token_strings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from isometry.collections.space import Space
+    from isometry.indexes.filtering import FilterPlan
 
 __all__ = ["MODES", "answer", "choose_modes"]
 
@@ -80,6 +81,7 @@ def answer(
     where: Any,
     effort: int | None = None,
     threads: int | None = None,
+    explain: bool = False,
 ) -> list[Hits]:
     """Return one `Hits` per query; parameters as for `Collection.search`, already checked.
 
@@ -87,7 +89,7 @@ def answer(
     """
     allowed = view.allowed(where)
     depth = max(k, FUSION_DEPTH) if len(lists) > 1 else k
-    asked = {
+    asked: dict[str, Any] = {
         name: queries.texts if name == LEXICAL else _vectors(queries, KINDS[name], view.kinds.get(name), spaces[name])
         for name in lists
     }
@@ -98,7 +100,13 @@ def answer(
     ]
     fused = found[0] if len(found) == 1 else _fuse(found, k)
     texts: list[Any] = queries.texts or [None] * len(queries)
-    return [_hits(view, spaces, fused, row, mode, asked, text) for row, text in enumerate(texts)]
+    plans: list[Any] = [None] * len(queries)
+    if explain and where is not None:
+        plans = view.filter_plans(asked.get(DENSE), len(queries), depth, allowed, effort)
+    return [
+        _hits(view, spaces, fused, row, mode, asked, text, plan)
+        for row, (text, plan) in enumerate(zip(texts, plans, strict=True))
+    ]
 
 
 def _vectors(queries: Queries, kind: type[Kind[Any]], own: Kind[Any] | None, space: Space) -> Any:
@@ -132,6 +140,7 @@ def _hits(
     mode: str,
     asked: Mapping[str, Any],
     query: str | None,
+    plan: FilterPlan | None,
 ) -> Hits:
     documents = found.documents[row]
     there = documents >= 0
@@ -168,4 +177,4 @@ def _hits(
             names = spoken and spoken[0], token_strings(encoder, texts, view.text_fields, view.passages)
         return matching_tokens(asked["multi"][row], view.stored(kind, documents), kind.scores, *names)
 
-    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens)
+    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens, plan)

@@ -214,6 +214,7 @@ class Collection:
         where: Any = None,
         effort: int | None = None,
         threads: int | None = None,
+        explain: bool = False,
     ) -> Any:
         """Find the best documents for a query, or for each of several.
 
@@ -238,6 +239,8 @@ class Collection:
             only: that of dense vectors if there is one, else of sparse ones, else of tokens.
         threads : int, optional
             Threads for vector search; default all.
+        explain : bool, default False
+            Keep in `Hits.plan` how the filter was gone about and why, which takes the time of another search.
 
         Returns
         -------
@@ -254,7 +257,7 @@ class Collection:
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
         mode, lists = choose_modes(mode, queries, self._spaces, has_text)
-        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads)
+        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads, explain)
         return hits[0] if queries.single else hits
 
     # -- writing ---------------------------------------------------------------------------------------------------

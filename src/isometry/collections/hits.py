@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from isometry.collections.explaining import TermMatch, TokenMatch
+    from isometry.indexes.filtering import FilterPlan
 
 __all__ = ["Hit", "Hits"]
 
@@ -53,6 +54,8 @@ class Hits:
         Higher is better.
     mode : str
         How the search was done: ``"dense"``, ``"sparse"``, ``"multi"``, ``"lexical"`` or ``"hybrid"``.
+    plan : FilterPlan or None
+        How vectors were searched among the documents that match ``where=``, and why; where ``explain=True`` asked.
     """
 
     def __init__(
@@ -64,10 +67,12 @@ class Hits:
         fetch_passages: Callable[[], list[str | None]],
         fetch_terms: Callable[[], list[list[TermMatch]]],
         fetch_tokens: Callable[[], list[list[TokenMatch]]],
+        plan: FilterPlan | None = None,
     ) -> None:
         self.ids = ids
         self.scores = scores
         self.mode = mode
+        self.plan = plan
         self._fetch_rows = fetch_rows
         self._fetch_passages = fetch_passages
         self._fetch_terms = fetch_terms
@@ -137,7 +142,7 @@ class Hits:
         return self.to_arrow().to_pandas()
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """Return mode and hits as plain Python values; with `explain` also the `terms` and `tokens` of each."""
+        """Return mode and hits as plain Python values; with `explain` also `terms`, `tokens` and `plan`."""
         hits: list[dict[str, Any]] = [
             {"id": hit.id, "score": hit.score, "passage": hit.passage, "row": hit.row} for hit in self
         ]
@@ -145,7 +150,10 @@ class Hits:
             for hit, terms, tokens in zip(hits, self.terms, self.tokens, strict=True):
                 hit["terms"] = [{**asdict(term), "product": term.product} for term in terms]
                 hit["tokens"] = [asdict(token) for token in tokens]
-        return {"mode": self.mode, "hits": hits}
+        found: dict[str, Any] = {"mode": self.mode, "hits": hits}
+        if explain and self.plan is not None:
+            found["plan"] = self.plan.to_dict()
+        return found
 
     def __repr__(self) -> str:
         best = ", ".join(f"{i!r}: {s:.4g}" for i, s in zip(self.ids[:3], self.scores[:3].tolist(), strict=True))

@@ -22,6 +22,7 @@ from isometry.collections.table import ID, SEQ, SPANS
 from isometry.collections.texts import join_texts
 from isometry.collections.where import Where, check_where, filter_errors
 from isometry.indexes import BM25
+from isometry.indexes.filtering import FilterPlan, filter_plan
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -215,6 +216,24 @@ class View:
             if wanted >= total or not short.any():
                 return found
             wanted *= 4
+
+    def filter_plans(
+        self,
+        queries: NDArray[np.float32] | None,
+        n_queries: int,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        effort: int | None = None,
+    ) -> list[FilterPlan]:
+        """Return how each query is searched among the documents that are allowed; None for queries without vectors."""
+        allowed = np.ones(len(self._seq), bool) if allowed is None else allowed
+        base = self.segment.dense if self.segment and queries is not None else None
+        if base is None or queries is None:
+            why = "words, terms, tokens and documents that no index holds yet are looked at less what does not match"
+            plan = FilterPlan("masked", int(np.count_nonzero(allowed)), len(allowed), why=why)
+            return [plan] * n_queries
+        mask = self._vector_mask(allowed)[: base.n_rows]  # type: ignore[index]
+        return [filter_plan(base, query[None], k, mask, effort=effort) for query in queries]
 
     def search(
         self,

@@ -6,6 +6,8 @@ from isometry.indexes.base import Mutable as Mutable
 from isometry.indexes.bm25 import BM25 as BM25
 from isometry.indexes.choice import default_spec as default_spec
 from isometry.indexes.compressed import CompressedFlat as CompressedFlat
+from isometry.indexes.filtering import FilterPlan as FilterPlan
+from isometry.indexes.filtering import filter_plan as filter_plan
 from isometry.indexes.flat import Flat as Flat
 from isometry.indexes.inverted import Inverted as Inverted
 from isometry.indexes.maxsim import MaxSim as MaxSim

@@ -9,8 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry import ranked
-from isometry.errors import InvalidInput, TooLarge, check_range
+from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
 from isometry.indexes.base import check_allowed, check_row_ids, check_search
+from isometry.indexes.filtering import (
+    FEWEST_COUNTED,
+    NEAR,
+    SAMPLE,
+    SHARES,
+    STRATEGIES,
+    WALK_SHARE,
+    WIDTHS,
+    FilterPlan,
+    Passing,
+    WalkCosts,
+    Way,
+    choose,
+    planned,
+)
 from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
@@ -35,7 +50,7 @@ _WINDOW = 128
 _MOST_ROWS = 2**31 - 2
 _PART = 16
 _WIDEST = 4096
-_SCAN_SHARE = 0.5
+_PREPARED = 8
 
 
 class Vamana(Levelled):
@@ -124,6 +139,7 @@ class Vamana(Levelled):
         numbers = (self.degree,) if self.window == _WINDOW else (self.degree, self.window)
         self._spec = chain_text(self._parts, PartSpec(self.spec_name, numbers))
         self._ready: _Ready | None = None
+        self._costs = WalkCosts.usual(self.degree)
 
     @property
     def nbytes(self) -> int:
@@ -181,6 +197,7 @@ class Vamana(Levelled):
         del short
         graph, entries = self._link(levels, slots, leaders, entry, progress)
         self._adopt(levels, slots, twins, graph, entries)
+        self._costs = self._counted(vectors)
         return self
 
     def add(self, x: Any) -> NDArray[np.int64]:
@@ -273,6 +290,7 @@ class Vamana(Levelled):
         effort: int | None = None,
         allowed: NDArray[np.bool_] | None = None,
         threads: int | None = None,
+        strategy: str | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the `k` best rows that a walk finds for each query.
 
@@ -284,9 +302,11 @@ class Vamana(Levelled):
         effort : int, optional
             Width of the beam, 64 by default and at least k: wider finds more and takes proportionally longer.
         allowed : (n_rows,) bool, optional
-            Only rows marked True are hits. Where few are, they are all looked at instead of walking.
+            Only rows marked True are hits; how they are found is chosen by what it costs, see `plan`.
         threads : int, optional
             At most this many; by default all processors.
+        strategy : {"scan", "bridge", "walk"}, optional
+            How to search among the rows that are allowed, instead of the cheapest way; see `FilterPlan`.
 
         Returns
         -------
@@ -299,73 +319,170 @@ class Vamana(Levelled):
         DimensionMismatch, InvalidInput
             A query or an option that makes no sense.
         """
+        return self._search(q, k, effort, allowed, threads, strategy, None)
+
+    def plan(
+        self,
+        q: Any,
+        k: int = 10,
+        *,
+        effort: int | None = None,
+        allowed: NDArray[np.bool_],
+        threads: int | None = None,
+        strategy: str | None = None,
+    ) -> FilterPlan:
+        """Return how `search` with the same arguments goes about it, and why; takes as long as the search."""
+        told: list[FilterPlan] = []
+        self._search(q, k, effort, allowed, threads, strategy, told)
+        return told[0]
+
+    def _search(
+        self,
+        q: Any,
+        k: int,
+        effort: int | None,
+        allowed: NDArray[np.bool_] | None,
+        threads: int | None,
+        strategy: str | None,
+        told: list[FilterPlan] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Search, and put the plan into `told` if it is asked for."""
         k, effort, threads = check_search(k, effort, threads)
-        slots = self._built()
+        self._built()
         queries = self._levels.queries(q)
         nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
+        if strategy is not None:
+            check_choice("strategy", strategy, STRATEGIES)
         count = self._prepared().rows
-        if not nq or not count:
+        passing = None if mask is None or (strategy is None and mask.all()) else self._passing(mask)
+        matching = count if passing is None else len(passing.slots)
+        if not nq or not matching:
+            if told is not None:
+                told.append(FilterPlan("scan", matching, count, why="there is nothing to look at"))
             return ranked.empty(nq, k)
-        width = min(max(effort or _EFFORT, k), count)
+        width = min(max(effort or _EFFORT, k), matching)
         ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
-        if mask is None or mask.all():
-            self._walk(queries, width, None, width, threads, ids, scores)
+        if passing is None:
+            self._walk(queries, width, threads, ids, scores)
+            if told is not None:
+                told.append(FilterPlan("walk", matching, count, why="every row passes"))
         else:
-            passing = np.zeros(slots.capacity, np.bool_)
-            found = slots.slot_of[mask]
-            passing[found[found >= 0]] = True
-            if not passing.any():
-                return ranked.empty(nq, k)
-            self._search_passing(queries, width, passing, threads, ids, scores)
+            way = passing.ways.get((width, strategy))
+            if way is None:
+                row_bytes = sum(array.strides[0] for array in self._levels.walk)
+                way = choose(self._costs, matching, count, width, self.degree, row_bytes, strategy)
+                passing.ways[width, strategy] = way
+            went = self._search_passing(queries, width, passing, way, threads, ids, scores)
+            if told is not None:
+                told.append(planned(way, matching, count, *went))
         self._levels.finish(queries, scores)
         return ids, scores
+
+    def _passing(self, mask: NDArray[np.bool_]) -> Passing:
+        """Return what a mask marks, as it was made for an equal mask not long ago."""
+        kept, key = self._prepared().filters, np.packbits(mask).tobytes()
+        found = kept.get(key)
+        if found is None:
+            found = kept[key] = Passing.of(mask, self._built(), self._twins)
+            while len(kept) > _PREPARED:
+                kept.pop(next(iter(kept)), None)
+        return found
 
     def _search_passing(
         self,
         queries: Queries,
         width: int,
-        passing: NDArray[np.bool_],
+        passing: Passing,
+        way: Way,
         threads: int | None,
         ids: NDArray[np.int64],
         scores: NDArray[np.float32],
-    ) -> None:
-        """Scan the rows that pass where that is less work than a walk past all the others, else walk."""
-        slots = frozen(np.flatnonzero(passing).astype(np.int32))
-        wider = max(width, min(math.ceil(width * len(self) / len(slots)), _WIDEST))
-        if len(slots) <= _SCAN_SHARE * wider * self.degree:
-            self._levels.scan(queries, slots, self._prepared().row_ids, width, threads, ids, scores)
-            return
-        self._walk(queries, wider, passing, width, threads, ids, scores)
-        for i in np.flatnonzero((ids >= 0).sum(1) < min(ids.shape[1], len(slots))).tolist():
-            one = Queries(*(part[i : i + 1] for part in queries))
-            self._levels.scan(one, slots, self._prepared().row_ids, width, 1, ids[i : i + 1], scores[i : i + 1])
+    ) -> tuple[NDArray[np.int8] | None, NDArray[np.float32] | None]:
+        """Search among the rows that pass; queries that no walk serves have all of them looked at.
 
-    def _walk(
+        Returns which way each query went and what share passes near it; None for both where all had to scan.
+        """
+        ready, matching = self._prepared(), len(passing.slots)
+        if way.scans:
+            self._levels.scan(queries, passing.slots, ready.row_ids, width, threads, ids, scores)
+            return None, None
+        ways, shares, _ = self._walk_passing(queries, width, passing, way, threads, ids, scores)
+        left = (ids >= 0).sum(1) < min(ids.shape[1], matching)
+        left |= ways == STRATEGIES.index("scan")
+        if left.any():
+            those = Queries(*(part[left] if len(part) else part for part in queries))
+            found, of = ids[left], scores[left]
+            self._levels.scan(those, passing.slots, ready.row_ids, width, threads, found, of)
+            ids[left], scores[left], ways[left] = found, of, STRATEGIES.index("scan")
+        return ways, shares
+
+    def _walk_passing(
         self,
         queries: Queries,
         width: int,
-        passing: NDArray[np.bool_] | None,
-        most: int,
+        passing: Passing,
+        way: Way,
         threads: int | None,
         ids: NDArray[np.int64],
         scores: NDArray[np.float32],
-    ) -> None:
-        from isometry.kernels import graph as kernels
+    ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int64]]:
+        """Walk or bridge; returns which way each query went, the share that passes near it, and its work."""
+        from isometry.kernels import filtered
 
-        levels, ready = self._levels, self._prepared()
+        levels, ready, nq = self._levels, self._prepared(), len(ids)
+        share = len(passing.slots) / ready.rows
+        least = max(share, min(way.walk_from, 1.0) if way.walk_from else share)
+        room = max(min(ready.rows, _WIDEST, math.ceil(2 * width / least)), 16 * NEAR)
+        ways, shares = np.zeros(nq, np.int8), np.zeros(nq, np.float32)
+        work = np.zeros((nq, 2), np.int64)
         place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)
-        kernel: Any = kernels.search
-        masks: tuple[NDArray[np.bool_], ...] = ()
-        if passing is not None:
-            leading = self._twins.spread(passing, self._twins.leaders(self._built().used()))
-            kernel, masks = kernels.search_masked, (passing, leading)
+        settings = (width, room, NEAR, way.bridge_from, way.walk_from, self.degree)
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
             asked = levels.asked(queries, part)
             seen = ready.scratch.take()
-            kernel(*place, *masks, *asked, width, most, seen, ids[part], scores[part])
+            filtered.search(
+                *place, passing.marks, passing.leading, share, *asked, *settings, seen, ways[part], shares[part],
+                work[part], ids[part], scores[part],
+            )  # fmt: skip
+            ready.scratch.give(seen)
+
+        ids[:] = -1
+        run_parts(walk, nq, _PART, threads)
+        return ways, shares, work
+
+    def _counted(self, x: NDArray[np.float32]) -> WalkCosts:
+        """Count what filtered walks do for some of the rows as queries: the same in every build of these rows."""
+        count = self._prepared().rows
+        if count < FEWEST_COUNTED:
+            return WalkCosts.usual(self.degree)
+        rng = np.random.default_rng(self.seed)
+        queries = self._levels.queries(x[rng.choice(len(x), SAMPLE, replace=False)])
+        ids, scores = np.empty((SAMPLE, 1), np.int64), np.empty((SAMPLE, 1), np.float32)
+        order, work = rng.random(self.n_rows), np.empty((len(SHARES) + 1, len(WIDTHS)))
+        for i, share in enumerate((*SHARES, WALK_SHARE)):
+            passing = Passing.of(order < share, self._built(), self._twins)
+            way = Way(0.0, 0.0 if i == len(SHARES) else 2.0, {})
+            for j, width in enumerate(WIDTHS):
+                walked = self._walk_passing(queries, width, passing, way, self.threads, ids, scores)
+                work[i, j] = walked[2].sum(1).mean()
+        return WalkCosts.fitted(work, self.degree)
+
+    def _walk(
+        self, queries: Queries, width: int, threads: int | None, ids: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> None:
+        from isometry.kernels import graph as kernels
+
+        levels, ready = self._levels, self._prepared()
+        place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)
+
+        def walk(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            asked = levels.asked(queries, part)
+            seen = ready.scratch.take()
+            kernels.search(*place, *asked, width, width, seen, ids[part], scores[part])
             ready.scratch.give(seen)
 
         run_parts(walk, len(ids), _PART, threads)
@@ -378,7 +495,7 @@ class Vamana(Levelled):
         parameters, arrays = self._levels.state(slots.capacity)
         parameters |= {
             "metric": self.metric, "degree": self.degree, "window": self.window, "alpha": self.alpha,
-            "seed": self.seed, "spec": self.spec,
+            "seed": self.seed, "spec": self.spec, "filtered": self._costs.numbers(),
         }  # fmt: skip
         arrays |= {
             "graph": self._graph, "row_ids": slots.row_ids, "slot_of": slots.slot_of, "entries": self._entries,
@@ -402,6 +519,11 @@ class Vamana(Levelled):
         index._twins = Twins(folder.array("twins", np.int32, (None,)))
         index._levels = Levels.from_folder(folder, index.metric, index._slots.capacity)
         index._mapped = True
+        if "filtered" in folder.parameters:  # the first folders have none
+            try:
+                index._costs = WalkCosts.parse(folder.parameter("filtered", list), index.degree)
+            except InvalidInput as error:
+                raise folder.damaged(str(error)) from None
         for problem in index._broken_links():
             raise folder.damaged(problem)
         return index
@@ -422,6 +544,7 @@ class Vamana(Levelled):
                 row_ids=frozen(slots.row_ids),
                 following=frozen(self._twins.following),
                 scratch=marks(slots.capacity),
+                filters={},
             )
         return self._ready
 
@@ -498,6 +621,8 @@ class _Ready(NamedTuple):
     row_ids: NDArray[np.int64]
     following: NDArray[np.int32]
     scratch: Scratch[NDArray[np.uint8]]
+    filters: dict[bytes, Passing]
+    """The last masks that were asked for, by their bits."""
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from isometry.indexes.filtering import STRATEGIES
 from isometry.indexes.multivector import MultiVector
 from isometry.indexes.sparse import SparseIndex
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
@@ -108,8 +109,8 @@ def _drive(spec: str) -> None:
         index.search(x[:1], threads=1)
     if not isinstance(index, Vamana):
         return
-    for share in (0.01, 0.99):
-        index.search(x[:1], k=1, effort=4, allowed=np.arange(_ROWS) < share * _ROWS, threads=1)
+    for strategy in STRATEGIES:
+        index.search(x[:1], k=1, effort=4, allowed=np.arange(_ROWS) % 2 == 0, threads=1, strategy=strategy)
     index.add(x[:1])
     for most in (_ROWS // 2, _ROWS - 1):
         index.remove(np.arange(most))

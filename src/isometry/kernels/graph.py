@@ -29,18 +29,20 @@ from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score,
 
 __all__ = [
     "Space",
+    "advance",
     "ahead_of",
     "connect",
     "digests",
+    "enter",
     "link_back",
     "link_forward",
+    "next_epoch",
     "offer",
     "rank",
     "reach",
     "repair",
     "scratch",
     "search",
-    "search_masked",
     "settle",
     "squares",
     "trim",
@@ -114,7 +116,7 @@ def _as_query(rows, space, slot, values, codes):
 
 
 @inlined()
-def _next_epoch(seen):
+def next_epoch(seen):
     """The last byte of `seen` counts walks, so that it is cleared only once in 255 of them."""
     if seen[-1] == 255:
         seen[:] = 0
@@ -129,30 +131,38 @@ def ahead_of(rows):
 
 
 @inlined()
-def _walk(
-    rows, space, graph, entries, query, seen, todo, beam_scores, beam, passing, found_scores, found, trail_scores, trail
-):
-    """Best-first search with a beam as wide as its arrays.
-
-    Returns the sizes of the beam, of `found` (the best rows that are `passing`, if a mask is given) and of the trail
-    (the rows whose neighbours were looked at, if it is asked for). A row of the beam that was opened is stored as
-    ``~slot``.
-    """
-    epoch, ahead = _next_epoch(seen), ahead_of(rows)
-    size = n_found = n_trail = 0
+def enter(rows, space, entries, query, seen, epoch, beam_scores, beam):
+    """Put where walks begin into an empty beam; returns its size."""
+    size = 0
     for entry in entries:
         if seen[entry] != epoch:
             seen[entry] = epoch
-            value = rank(rows, space, query, entry)
-            size, _ = offer(beam_scores, beam, size, value, entry)
-            if passing is not None and passing[entry]:
-                n_found, _ = offer(found_scores, found, n_found, value, entry)
-    at = 0
-    while at < size:
+            size, _ = offer(beam_scores, beam, size, rank(rows, space, query, entry), entry)
+    return size
+
+
+@inlined()
+def advance(
+    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, trail_scores, trail, passing,
+    found_scores, found, n_found,
+):  # fmt: skip
+    """Best-first search with a beam as wide as its arrays, until the first `until` of it are opened.
+
+    Where `passing` is given, the best rows that it marks are put into `found`; once that is full, rows further than all
+    of it are let go, and the search ends when nothing nearer is left to open.
+
+    Returns the sizes of the beam, of the trail (the rows whose neighbours were looked at, if it is asked for) and of
+    `found`, and how many rows were scored. A row of the beam that was opened is stored as ``~slot``.
+    """
+    ahead = ahead_of(rows)
+    at = n_trail = scored = 0
+    while at < min(size, until):
         slot = beam[at]
         if slot < 0:
             at += 1
             continue
+        if passing is not None and n_found == len(found) and beam_scores[at] < found_scores[n_found - 1]:
+            break
         beam[at] = ~slot
         if trail is not None and n_trail < len(trail):
             trail[n_trail] = slot
@@ -170,20 +180,36 @@ def _walk(
                     touch(rows, other)
                 count += 1
         at += 1
+        scored += count
         for j in range(count):
             if j + ahead < count:
                 touch(rows, todo[j + ahead])
             other = todo[j]
             value = rank(rows, space, query, other)
+            if passing is not None:
+                if passing[other]:
+                    n_found, _ = offer(found_scores, found, n_found, value, other)
+                if n_found == len(found) and value < found_scores[n_found - 1]:
+                    continue
             size, place = offer(beam_scores, beam, size, value, other)
             if place <= at:
                 at = place
                 touch_row(graph, other)
-            if passing is not None and passing[other]:
-                n_found, _ = offer(found_scores, found, n_found, value, other)
         if at < size and beam[at] >= 0:
             touch_row(graph, beam[at])
-    return size, n_found, n_trail
+    return size, n_trail, n_found, scored
+
+
+@inlined()
+def _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, trail_scores, trail):
+    """Search from the entries; returns the sizes of the beam and of the trail."""
+    epoch = next_epoch(seen)
+    size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
+    size, n_trail, _, _ = advance(
+        rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, len(beam), trail_scores, trail, None,
+        None, None, 0,
+    )  # fmt: skip
+    return size, n_trail
 
 
 @inlined()
@@ -242,40 +268,13 @@ def search(
     for i in range(len(queries)):
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
-        size, _, _ = _walk(
-            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, None, None
-        )
+        size, _ = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None)
         count = min(size, n_fine)
         for j in range(count):
             beam[j] = ~beam[j]
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
         settle(fine, space, again, beam, count, (row_ids, twins), None, scores_out[i], ids_out[i])
-
-
-@kernel
-def search_masked(
-    rows, fine, space, graph, entries, row_ids, twins, passing, leading, queries, fine_queries, width, n_fine, seen,
-    ids_out, scores_out,
-):  # fmt: skip
-    """As `search`, but only slots marked in `passing` are hits; the walk goes over all.
-
-    `leading` (n,) bool marks the slots that pass or have a twin that does.
-    """
-    beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
-    found_scores, found = np.empty(n_fine, np.float32), np.empty(n_fine, np.int32)
-    todo = np.empty(graph.shape[1], np.int32)
-    values, codes = scratch(queries.shape[1])
-    fine_values, fine_codes = scratch(fine_queries.shape[1])
-    for i in range(len(queries)):
-        values[: queries.shape[1]] = queries[i]
-        query = prepare(rows, values, codes)
-        _, count, _ = _walk(
-            rows, space, graph, entries, query, seen, todo, beam_scores, beam, leading, found_scores, found, None, None
-        )
-        fine_values[: fine_queries.shape[1]] = fine_queries[i]
-        again = prepare(fine, fine_values, fine_codes)
-        settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])
 
 
 @inlined()
@@ -338,9 +337,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
     for i in range(len(slots)):
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
-        _, _, n_trail = _walk(
-            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, trail_scores, trail
-        )
+        _, n_trail = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, trail_scores, trail)
         count = 0
         for j in range(n_trail):
             if trail[j] != slot:
@@ -469,9 +466,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
         if reached[slot]:
             continue
         query, _, _ = _as_query(rows, space, slot, values, codes)
-        size, _, _ = _walk(
-            rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None, None, None, None
-        )
+        size, _ = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None)
         linked = False
         for j in range(size):
             linked = _hang(graph, parents, ~beam[j], slot)

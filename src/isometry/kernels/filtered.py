@@ -1,0 +1,219 @@
+"""Search of a proximity graph for rows that pass a filter: the bitmap is looked at while walking.
+
+A query first walks past all rows until it is near. What share of the rows there pass says how to go on:
+
+- *walk*: past all rows still, until the best rows that pass are nearer than any that is left to open (so over-fetching
+  ends where each query has enough);
+- *bridge*: past rows that pass only; a neighbour that does not is looked through, to its own neighbours (ACORN-1: Patel
+  et al., SIGMOD 2024, arXiv:2403.04871, section 5.2; unlike there, the walk comes near over all rows, so that queries
+  far from what passes find a way in);
+- neither, where so few pass that they had better be scanned: that is left to the caller.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isometry.kernels.compiled import kernel
+from isometry.kernels.graph import advance, ahead_of, enter, next_epoch, offer, rank, scratch, settle
+from isometry.kernels.score import inlined, prepare, touch, touch_row
+
+__all__ = ["BRIDGE", "SCAN", "WALK", "search"]
+
+SCAN, BRIDGE, WALK = 0, 1, 2
+_NEARLY_ALL = 0.75
+"""Share near a query from which a beam that is wider by what it loses does as well as one that counts what passes."""
+
+
+@inlined()
+def _slot(entry):
+    """Return the slot of a row of a beam, opened or not."""
+    return entry if entry >= 0 else ~entry
+
+
+@inlined()
+def _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found):
+    """Put the rows of a beam that pass into `found`, marked as seen; returns how many there are."""
+    n_found = 0
+    for i in range(size):
+        slot = _slot(beam[i])
+        if passing[slot]:
+            seen[slot] = epoch
+            n_found, _ = offer(found_scores, found, n_found, beam_scores[i], slot)
+    return n_found
+
+
+@inlined()
+def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
+    """Write the unseen neighbours that pass into `todo`, and those behind neighbours that do not.
+
+    No more are looked for once `enough` that pass were met, seen or not. Returns how many there are, and how many
+    neighbours were looked through.
+    """
+    ahead = ahead_of(rows)
+    count = met = n_bridges = looked = 0
+    for j in range(graph.shape[1]):
+        other = graph[slot, j]
+        if other < 0:
+            break
+        if passing[other]:
+            met += 1
+            if seen[other] != epoch:
+                seen[other] = epoch
+                todo[count] = other
+                if count < ahead:
+                    touch(rows, other)
+                count += 1
+        elif seen[other] != epoch:
+            bridges[n_bridges] = other
+            if n_bridges < 4:
+                touch_row(graph, other)
+            n_bridges += 1
+    for i in range(n_bridges):
+        if met >= enough:
+            break
+        if i + 4 < n_bridges:
+            touch_row(graph, bridges[i + 4])
+        bridge = bridges[i]
+        seen[bridge] = epoch
+        looked += 1
+        for j in range(graph.shape[1]):
+            other = graph[bridge, j]
+            if other < 0:
+                break
+            if passing[other]:
+                met += 1
+                if seen[other] != epoch:
+                    seen[other] = epoch
+                    todo[count] = other
+                    if count < ahead:
+                        touch(rows, other)
+                    count += 1
+    return count, looked
+
+
+@inlined()
+def _bridge(
+    rows, space, graph, query, seen, todo, beam_scores, beam, size, gates, passing, enough, bridges, found_scores, found
+):
+    """Walk over rows that are `passing` only, from those of a beam that pass and from its first `gates` that do not.
+
+    Returns the number found, how many rows were scored, and how many were looked through.
+    """
+    epoch, ahead = next_epoch(seen), ahead_of(rows)
+    n_found = _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found)
+    gate = at = scored = looked = 0
+    while at < n_found or (gate < min(gates, size) and n_found < len(found)):
+        if at < n_found and found[at] < 0:
+            at += 1
+            continue
+        if at < n_found:
+            slot = found[at]
+            found[at] = ~slot
+            at += 1
+        else:
+            slot = _slot(beam[gate])
+            gate += 1
+            if seen[slot] == epoch:
+                continue
+            seen[slot] = epoch
+        count, more = _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges)
+        scored += count
+        looked += more
+        for j in range(count):
+            if j + ahead < count:
+                touch(rows, todo[j + ahead])
+            other = todo[j]
+            n_found, place = offer(found_scores, found, n_found, rank(rows, space, query, other), other)
+            if place <= at:
+                at = place
+                touch_row(graph, other)
+        if at < n_found and found[at] >= 0:
+            touch_row(graph, found[at])
+    for i in range(n_found):
+        if found[i] < 0:
+            found[i] = ~found[i]
+    return n_found, scored, looked
+
+
+@kernel
+def search(
+    rows, fine, space, graph, entries, row_ids, twins, passing, leading, share, queries, fine_queries, width, room,
+    near, bridge_from, walk_from, enough, seen, ways, shares, work, ids_out, scores_out,
+):  # fmt: skip
+    """As `graph.search`, but only slots marked in `passing` are hits.
+
+    Parameters
+    ----------
+    passing, leading : (n,) bool
+        What may be a hit; and what is, or has a twin that is.
+    share : float
+        Share of all rows that pass, what a query expects before it has seen any.
+    width : int
+        How many rows that pass are looked for.
+    room : int
+        Most rows that a walk remembers, at least 16 `near`.
+    near : int
+        How many of the nearest rows must be opened before a query says how to go on.
+    bridge_from, walk_from : float
+        Shares of passing rows, among those seen near a query, from which it bridges, and from which it walks.
+    enough : int
+        Rows that pass after which a bridging walk looks no further from one row.
+    ways : (nq,) int8
+        How each query went on; nothing is written for those left to scan.
+    shares : (nq,) float32
+        Share of passing rows near each.
+    work : (nq, 2) int64
+        Rows that each scored, and rows that it looked through.
+    """
+    beam_scores, beam = np.empty(room, np.float32), np.empty(room, np.int32)
+    found_scores, found = np.empty(width, np.float32), np.empty(width, np.int32)
+    todo = np.empty(2 * graph.shape[1] + enough, np.int32)
+    bridges = np.empty(graph.shape[1], np.int32)
+    values, codes = scratch(queries.shape[1])
+    fine_values, fine_codes = scratch(fine_queries.shape[1])
+    for i in range(len(queries)):
+        values[: queries.shape[1]] = queries[i]
+        query = prepare(rows, values, codes)
+        epoch = next_epoch(seen)
+        size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
+        size, _, _, scored = advance(
+            rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, near, None, None, None, None, None, 0
+        )
+        seen_near = min(size, 16 * near)
+        met = 0.0
+        for j in range(seen_near):
+            met += leading[_slot(beam[j])]
+        # The share of all rows counts as much as 8 rows that were looked at.
+        shares[i] = (met + 8 * share) / (seen_near + 8)
+        work[i, 0], work[i, 1] = scored, 0
+        if shares[i] >= walk_from:
+            ways[i] = WALK
+            if shares[i] >= _NEARLY_ALL:
+                until = min(room, int(np.ceil(width / shares[i])))
+                size, _, _, scored = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, None,
+                    None, None, 0,
+                )  # fmt: skip
+                size = min(size, until)
+                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+            else:
+                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                size, _, count, scored = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, room, None, None, leading,
+                    found_scores, found, count,
+                )  # fmt: skip
+        elif shares[i] >= bridge_from:
+            ways[i] = BRIDGE
+            count, scored, looked = _bridge(
+                rows, space, graph, query, seen, todo, beam_scores, beam, size, near, leading, enough, bridges,
+                found_scores, found,
+            )  # fmt: skip
+            work[i, 1] = looked
+        else:
+            ways[i] = SCAN
+            continue
+        work[i, 0] += scored
+        fine_values[: fine_queries.shape[1]] = fine_queries[i]
+        again = prepare(fine, fine_values, fine_codes)
+        settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])

@@ -109,7 +109,7 @@ class Passing(NamedTuple):
     marks, leading : (capacity,) bool
         Slots of rows that pass; slots in the graph that pass or have a twin that does.
     slots : (m,) int32
-        Slots of rows that pass, in the order of memory.
+        Slots of rows that pass, in the order of memory; by id where there are twins.
     ways : dict of (int, str or None) to Way
         By width and strategy.
     """
@@ -124,8 +124,10 @@ class Passing(NamedTuple):
         """Return what a mask over ids marks: O(n)."""
         marks = np.zeros(slots.capacity, np.bool_)
         found = slots.slot_of[mask]
-        marks[found[found >= 0]] = True
-        chosen = np.flatnonzero(marks).astype(np.int32)
+        found = found[found >= 0]
+        marks[found] = True
+        # Among many equal rows a scan keeps those that come first, which must be those of the smaller ids.
+        chosen = (found if len(twins.following) else np.flatnonzero(marks)).astype(np.int32)
         chosen.flags.writeable = False
         leading = twins.spread(marks, twins.leaders(slots.used())) if len(twins.following) else marks
         return cls(marks, leading, chosen, {})

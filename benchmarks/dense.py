@@ -54,7 +54,7 @@ from isometry.evaluation.corpora import (
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import least_effort, mean_recall, medians, take_turns
 from peers import OURS, Engine, Hnswlib, K, Ours, engines, resident_bytes
-from record import CLOCKS, Curves, Record, growing, told
+from record import CLOCKS, Curves, Record, growing, measure_sections, options_of
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -650,7 +650,6 @@ SECTIONS = {each.__name__: each for each in (throughput, growth, churn, cold, la
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--space", choices=(*SPACES, "synthetic"), default="minilm")
@@ -665,18 +664,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for busy machines")
     parser.add_argument("--suffix", default="", help="added to the result's name, e.g. -lsa")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    options = options_of(parser, SECTIONS)
     if options.space == "synthetic":
         options.dim = options.dim or 384
-    from rich.console import Console
-
-    for section in options.sections or SECTIONS:
-        with told(section):
-            Console(width=200).print(SECTIONS[section](options))
+    measure_sections(options, SECTIONS)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import mean_recall, medians, take_turns
 from isometry.indexes import Flat
 from isometry.systems.fanns import POST, methods_of
-from record import Record, told
+from record import Record, measure_sections, options_of
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -332,7 +332,6 @@ SECTIONS = {each.__name__: each for each in (cells, collection, churn)}
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--n", type=int, default=10_000)
@@ -340,16 +339,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="what cells searches")
     parser.add_argument("--spec", default="LVQ8,Vamana64")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    from rich.console import Console
-
-    for section in options.sections or SECTIONS:
-        with told(section):
-            Console(width=200).print(SECTIONS[section](options))
+    measure_sections(options_of(parser, SECTIONS), SECTIONS)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import mean_recall, medians
 from isometry.evaluation.token_sets import TokenSets, judged_tokens, late_encoder, short_text_tokens
 from multi_vector_peers import EXACT, Engine, K, Setting, engines
-from record import Curves, Record, growing, told
+from record import Curves, Record, growing, measure_sections, options_of
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -262,7 +262,6 @@ SECTIONS = {each.__name__: each for each in (search, growth)}
 def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--plaid", type=Path, help="Python of an environment that has fast-plaid")
     parser.add_argument("--n", type=int, default=10_000, help="short texts; 0 for none")
@@ -272,16 +271,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--suffix", default="", help="added to the result's name")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    from rich.console import Console
-
-    for section in options.sections or SECTIONS:
-        with told(section):
-            Console(width=200).print(SECTIONS[section](options))
+    measure_sections(options_of(parser, SECTIONS), SECTIONS)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import exponent
 from isometry.kernels.level import LEVEL
 
-__all__ = ["CLOCKS", "Curves", "Record", "growing", "told"]
+__all__ = ["CLOCKS", "Curves", "Record", "growing", "measure_sections", "options_of", "told"]
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 """What `--clock` may name; processor time, of all threads together, is fair on a busy machine."""
@@ -122,3 +123,27 @@ def told(section: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     print(f"{section}: {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+Sections = Mapping[str, Callable[[argparse.Namespace], Result]]
+"""What measures each section of a benchmark, by its name."""
+
+
+def options_of(parser: argparse.ArgumentParser, sections: Sections) -> argparse.Namespace:
+    """Return the options, with the `sections` that were asked for and the folder `out`; ends where one is unknown."""
+    parser.add_argument("sections", nargs="*", metavar="SECTION")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    unknown = set(options.sections) - set(sections)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}")
+    return options
+
+
+def measure_sections(options: argparse.Namespace, sections: Sections) -> None:
+    """Measure the sections that were asked for, or all, and print what they find."""
+    from rich.console import Console
+
+    for section in options.sections or sections:
+        with told(section):
+            Console(width=200).print(sections[section](options))

@@ -34,7 +34,7 @@ from isometry.evaluation.corpora import short_texts
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.sparse_vectors import SparseSet, load_sparse, synthetic_sparse
 from isometry.evaluation.throughput import mean_recall, medians, take_turns
-from record import Curves, Record, growing, told
+from record import Curves, Record, growing, measure_sections, options_of
 from sparse_peers import BUILDS, Build, K, Setting, SparseEngine, engines
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -335,7 +335,6 @@ SECTIONS = {each.__name__: each for each in (throughput, growth)}
 def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--space", choices=("splade", "synthetic"), default="splade")
@@ -347,16 +346,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--suffix", default="", help="added to the result's name")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    options = parser.parse_args()
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    from rich.console import Console
-
-    for section in options.sections or SECTIONS:
-        with told(section):
-            Console(width=200).print(SECTIONS[section](options))
+    measure_sections(options_of(parser, SECTIONS), SECTIONS)
 
 
 if __name__ == "__main__":

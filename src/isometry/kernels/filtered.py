@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.graph import advance, ahead_of, enter, next_epoch, offer, rank, scratch, settle
+from isometry.kernels.graph import advance, ahead_of, enter, next_epoch, note, offer, rank, scratch, settle
 from isometry.kernels.score import inlined, prepare, touch, touch_row
 
 __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
@@ -58,12 +58,7 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
             break
         if passing[other]:
             met += 1
-            if seen[other] != epoch:
-                seen[other] = epoch
-                todo[count] = other
-                if count < ahead:
-                    touch(rows, other)
-                count += 1
+            count = note(rows, other, seen, epoch, todo, count, ahead)
         elif seen[other] != epoch:
             bridges[n_bridges] = other
             if n_bridges < 4:
@@ -83,12 +78,7 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
                 break
             if passing[other]:
                 met += 1
-                if seen[other] != epoch:
-                    seen[other] = epoch
-                    todo[count] = other
-                    if count < ahead:
-                        touch(rows, other)
-                    count += 1
+                count = note(rows, other, seen, epoch, todo, count, ahead)
     return count, looked
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "link_back",
     "link_forward",
     "next_epoch",
+    "note",
     "offer",
     "rank",
     "reach",
@@ -142,6 +143,18 @@ def enter(rows, space, entries, query, seen, epoch, beam_scores, beam):
 
 
 @inlined()
+def note(rows, other, seen, epoch, todo, count, ahead):
+    """Put a row that was not seen yet behind the `count` of `todo`, and fetch the first `ahead`; returns the count."""
+    if seen[other] != epoch:
+        seen[other] = epoch
+        todo[count] = other
+        if count < ahead:
+            touch(rows, other)
+        count += 1
+    return count
+
+
+@inlined()
 def advance(
     rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, trail_scores, trail, passing,
     found_scores, found, n_found,
@@ -173,12 +186,7 @@ def advance(
             other = graph[slot, j]
             if other < 0:
                 break
-            if seen[other] != epoch:
-                seen[other] = epoch
-                todo[count] = other
-                if count < ahead:
-                    touch(rows, other)
-                count += 1
+            count = note(rows, other, seen, epoch, todo, count, ahead)
         at += 1
         scored += count
         for j in range(count):

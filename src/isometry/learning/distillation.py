@@ -14,6 +14,7 @@ from torch import Tensor
 from isometry.codecs import ProductQuantizer
 from isometry.errors import InvalidInput, check_choice, check_range
 from isometry.learning.losses import list_net, rank_net, spread_temperature
+from isometry.learning.negatives import best_of
 from isometry.learning.quantizers import ProductModule
 from isometry.learning.training import Progress, batches_of, shared_vectors, train
 
@@ -205,7 +206,5 @@ def _best(x: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> NDArr
     out = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), _QUERIES):
         scores = queries[start : start + _QUERIES] @ x.T
-        some = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-        order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-        out[start : start + _QUERIES] = np.take_along_axis(some, order, axis=1)
+        out[start : start + _QUERIES] = best_of(scores, k)[0]
     return out

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry import ranked
 from isometry.codecs import ProductQuantizer
 from isometry.errors import DimensionMismatch, InvalidInput, check_range
 
-__all__ = ["LiveIndex", "Searchable", "hard_negatives", "positives_of"]
+__all__ = ["LiveIndex", "Searchable", "best_of", "hard_negatives", "positives_of"]
 
 
 class Searchable(Protocol):
@@ -56,19 +57,18 @@ class LiveIndex:
         scores = np.empty((len(queries), self._n), np.float32)
         products(self._rows, self._codec.queries(queries), scores)
         most = min(k, self._n)
-        ids = (
-            np.argpartition(-scores, most - 1, axis=1)[:, :most]
-            if most < self._n
-            else np.tile(np.arange(self._n), (len(queries), 1))
-        )
-        ids.sort(axis=1)
-        found = np.take_along_axis(scores, ids, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        missing = ((0, 0), (0, k - most))
-        return (
-            np.pad(np.take_along_axis(ids, order, axis=1), missing, constant_values=-1),
-            np.pad(np.take_along_axis(found, order, axis=1), missing, constant_values=-np.inf),
-        )
+        ids, found = ranked.empty(len(queries), k)
+        if most:
+            ids[:, :most], found[:, :most] = best_of(scores, most)
+        return ids, found
+
+
+def best_of(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the k best columns of every row of scores (nq, n), n >= k, and these scores; equal ones by smaller id."""
+    ids = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    found = np.take_along_axis(scores, ids, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def hard_negatives(

@@ -376,8 +376,8 @@ class Multi(Kind[MultiVectors]):
     def default_spec(self, vectors: MultiVectors) -> str:
         """A scan up to 2^25 numbers, encodings beyond.
 
-        On one busy core a scan took 0.5 microseconds per token of 128 dimensions for a query of 32, so 0.12 s there.
-        Encodings took 25 to 80 ms for 3,000 to 10,000 documents of 100 tokens, and miss some: `build` says how many.
+        There a scan takes one core some 54 ms for a query of 23 tokens, and encodings 8 with tokens in 8 bits
+        (benchmarks/results/multi_vector-search.json); they miss some, `build` says how many.
         """
         return _TOKEN_SCAN if vectors.tokens.size <= _SCANNED_NUMBERS else "FDE(20,5,16),LVQ4,Flat -> LVQ8"
 

@@ -315,27 +315,22 @@ class Levels:
 
         def deal(start: int, stop: int) -> None:
             part = slice(start, stop)
-            kernels.best(self.walk, space, slots, self.asked(queries, part)[0], found_scores[0, part], found[0, part])
+            coarse, fine = self.asked(queries, part)
+            kernels.best(self.walk, space, slots, coarse, found_scores[0, part], found[0, part])
+            kernels.order(self.fine, space, fine, found[0, part], row_ids, ids[part], scores[part])
 
         def share(piece: int, _: int) -> None:
             some = slots[bounds[piece] : bounds[piece + 1]]
-            kernels.best(self.walk, space, some, whole, found_scores[piece], found[piece])
+            kernels.best(self.walk, space, some, coarse, found_scores[piece], found[piece])
 
         if pieces == 1:
             run_parts(deal, nq, _QUERIES, threads)
-        else:
-            whole = self.asked(queries, slice(None))[0]
-            run_parts(share, pieces, 1, threads)
+            return
+        coarse, fine = self.asked(queries, slice(None))
+        run_parts(share, pieces, 1, threads)
         together, theirs = np.concatenate(found, axis=1), np.concatenate(found_scores, axis=1)
         first = np.argsort(-theirs, axis=1, kind="stable")[:, :most]
-        candidates = np.take_along_axis(together, first, axis=1)
-
-        def settle(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            asked = self.asked(queries, part)[1]
-            kernels.order(self.fine, space, asked, candidates[part], row_ids, ids[part], scores[part])
-
-        run_parts(settle, nq, _QUERIES, threads)
+        kernels.order(self.fine, space, fine, np.take_along_axis(together, first, axis=1), row_ids, ids, scores)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ from isometry.kernels.simd import (
     add_i32,
     address,
     bf16_to_f32,
+    dot_u7_i8,
     dot_u8_i8,
     e2m1_to_f32,
     e4m3_to_f32,
@@ -230,8 +231,8 @@ def _dot_nibbles_i8(array, slot, codes):
     for at in range(0, array.shape[1], 64):
         rolled()
         both = load_u8(row + at)
-        a = dot_u8_i8(a, low_nibbles(both), load_i8(query + 2 * at))
-        b = dot_u8_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
+        a = dot_u7_i8(a, low_nibbles(both), load_i8(query + 2 * at))
+        b = dot_u7_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
     return sum_i32(add_i32(a, b))
 
 
@@ -241,7 +242,7 @@ def _dot_bits_i8(array, slot, codes):
     total = zero_i32()
     for at in range(0, array.shape[1], 8):
         rolled()
-        total = dot_u8_i8(total, load_bits_as_u8(row + at), load_i8(query + 8 * at))
+        total = dot_u7_i8(total, load_bits_as_u8(row + at), load_i8(query + 8 * at))
     return sum_i32(total)
 
 
@@ -283,7 +284,7 @@ def _dot_planes_i8(array, slot, codes):
         total = add_i32(total, total)
         for at in range(0, size, 8):
             rolled()
-            total = dot_u8_i8(total, load_bits_as_u8(plane + at), load_i8(query + 8 * at))
+            total = dot_u7_i8(total, load_bits_as_u8(plane + at), load_i8(query + 8 * at))
         plane += size
     return sum_i32(total)
 

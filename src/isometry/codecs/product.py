@@ -152,6 +152,11 @@ class ProductQuantizer(Freezable, CodecBase):
             tables = tables[:, 1::2, :, None] + tables[:, ::2, None, :]
         return tables.reshape(len(q), -1)
 
+    @property
+    def halves(self) -> bool:
+        """Whether a byte is two codes, so that its table is the sum of two of 16 numbers."""
+        return bool(self.bits == 4)
+
     def fine_rows(self, codes: NDArray[np.uint8]) -> TableRows:
         """Return codes (n, nbytes_per_vector_) as a layout of `isometry.kernels.rows`: a copy."""
         return TableRows(padded_copy(self._checked_codes(codes)))

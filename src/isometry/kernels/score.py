@@ -78,7 +78,18 @@ from isometry.kernels.simd import (
     zero_i32,
 )
 
-__all__ = ["QUERY_SPARE", "Query", "decode", "inlined", "prepare", "score", "score_fine", "touch", "touch_row"]
+__all__ = [
+    "QUERY_SPARE",
+    "Query",
+    "decode",
+    "inlined",
+    "prepare",
+    "score",
+    "score_fine",
+    "scores_alike",
+    "touch",
+    "touch_row",
+]
 
 QUERY_SPARE = 192
 """Zeros that must follow the d values of a query, in its float and in its byte array."""
@@ -603,6 +614,11 @@ _LAYOUTS: dict[type, _Layout] = {
     Float4Rows: _scaled_layout(_dot_float4, _float4),
     TableRows: _table_layout(),
 }
+
+
+def scores_alike(layout: type) -> bool:
+    """Return whether rows of a layout have the same scores at the speed of a walk and with the float query."""
+    return _LAYOUTS[layout].score is _LAYOUTS[layout].score_fine
 
 
 def _layout(rows: Any) -> _Layout | None:

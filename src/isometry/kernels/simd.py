@@ -30,6 +30,7 @@ from isometry.kernels.level import ADDS_PAIRS, CONVERTS_HALVES, LEVEL
 
 __all__ = [
     "add_f32",
+    "add_found_u16",
     "add_i32",
     "add_parts_u16",
     "address",
@@ -381,6 +382,22 @@ def add_parts_u16(builder: Any, total: Any, place: Any, share: Any) -> Any:
     )
     product = builder.mul(builder.zext(bytes_, wide), builder.zext(share, wide))
     return builder.add(total, builder.trunc(builder.lshr(product, _constant(wide, 16)), U16X32.ir))
+
+
+@_operation(U16X32, U16X32, types.int64, types.int64, types.int64)
+def add_found_u16(builder: Any, total: Any, place: Any, low: Any, high: Any) -> Any:
+    """Add what two tables of 16 bytes hold under the halves of 32 bytes at an address, where `level.LOOKS_UP` says so.
+
+    A table is at an address, twice in a row; two of their bytes add up to 255 at most.
+    """
+    kind = ir.VectorType(_I8, 32)
+    both = _load(builder, place, kind)
+    halves = builder.and_(both, _constant(kind, 15)), builder.lshr(both, _constant(kind, 4))
+    found = [
+        _call(builder, "llvm.x86.avx2.pshuf.b", kind, _load(builder, table, kind), half)
+        for table, half in zip((low, high), halves, strict=True)
+    ]
+    return builder.add(total, builder.zext(builder.add(*found), U16X32.ir))
 
 
 @_operation(U16X32, U16X32, U16X32)

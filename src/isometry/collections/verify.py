@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from isometry.collections.ingest import shown
 from isometry.collections.kinds import DENSE, kinds_of
 from isometry.collections.segment import Segment
-from isometry.collections.table import ID, SEQ, SPANS, DocumentTable, folder_bytes
+from isometry.collections.table import ID, SEQ, DocumentTable, folder_bytes
 from isometry.errors import InvalidInput, IsometryError
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     problems: list[str] = []
     if not table.version:
         return problems
-    if None not in (table.dim, manifest.dim) and table.dim != manifest.dim:
-        problems.append(f"the vectors have {table.dim} dimensions; the collection is made for {manifest.dim}")
+    every = kinds_of(manifest, table)
+    dense = every[DENSE]
+    if manifest.dim not in (None, dense.dim):
+        problems.append(f"the vectors have {dense.dim} dimensions; the collection is made for {manifest.dim}")
     keys = table.scan([ID, SEQ])
     for name in (ID, SEQ):
         if keys[name].null_count:
@@ -60,8 +62,8 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
         repeated = len(keys) - pc.count_distinct(keys[name]).as_py()
         if repeated:
             problems.append(f"{repeated} documents share their {name} with another")
-    has_spans = SPANS in table.schema.names
-    kinds = [kind for kind in kinds_of(manifest, table).values() if kind.column in table.schema.names]
+    has_spans = dense.spans in table.schema.names
+    kinds = [kind for kind in every.values() if kind.column in table.schema.names]
     for batch in table.batches(table.schema.names):
         counts["documents"] += len(batch)
         for kind in kinds:
@@ -76,7 +78,7 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
                 continue
             counts["vectors"] += len(vectors.tokens)
             if has_spans:
-                spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
+                spans = batch[dense.spans].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
                 unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))
                 if len(unlike):
                     names = batch[ID].take(unlike).to_pylist()

@@ -18,7 +18,7 @@ import pyarrow as pa
 from isometry import ranked
 from isometry.collections.kinds import DENSE, Kind, damaged_index, kinds_of
 from isometry.collections.segment import LEXICAL, joined_ids
-from isometry.collections.table import ID, SEQ, SPANS
+from isometry.collections.table import ID, SEQ
 from isometry.collections.texts import join_texts
 from isometry.collections.where import Where, check_where, filter_errors
 from isometry.indexes import BM25
@@ -88,6 +88,7 @@ class View:
     ) -> None:
         self.table = table
         self.segment = segment
+        self.manifest = manifest
         self.text_fields = [name for name in manifest.text_fields if name in table.columns]
         self.kinds = kinds_of(manifest, table)
         self.passages = manifest.passages
@@ -151,10 +152,11 @@ class View:
         """Return where the passage of each vector is in its document; None where the text is one passage."""
         within = vectors - self._starts[documents]
         several = (np.diff(self._starts)[documents] > 1) & (vectors >= 0)
-        if SPANS not in self.table.schema.names or not several.any():
+        column = self.kinds[DENSE].spans
+        if column not in self.table.schema.names or not several.any():
             return [None] * len(documents)
         found: list[tuple[int, int] | None] = []
-        for row, place, wanted in zip(self.rows(documents, [SPANS])[SPANS].to_pylist(), within, several, strict=True):
+        for row, place, wanted in zip(self.rows(documents, [column])[column].to_pylist(), within, several, strict=True):
             cut = row[place] if wanted and row and place < len(row) else None
             found.append((cut["start"], cut["end"]) if cut else None)
         return found

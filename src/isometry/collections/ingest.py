@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from isometry.collections.attributes import coerce, merge_schema
 from isometry.collections.kinds import DENSE, KINDS, Kind, lacking
-from isometry.collections.table import ID, SEQ, SPANS_TYPE, is_internal
+from isometry.collections.table import ID, ROWS_PER_WRITE, SEQ, SPANS_TYPE, is_internal
 from isometry.errors import DuplicateIds, InvalidInput
 from isometry.vectors import take
 
@@ -30,7 +30,6 @@ __all__ = ["Given", "check_distinct", "counts", "parts", "shape_rows", "spans_co
 Given: TypeAlias = "dict[str, Any]"
 """The caller's own vectors, by kind; nothing for a kind of which there are none."""
 
-_ROWS_PER_WRITE = 1 << 32
 _SHOWN = 3
 
 
@@ -174,7 +173,7 @@ def shape_rows(
     own = [field for field in stored if not is_internal(field.name)]
     rows = coerce(records, merge_schema(pa.schema(own) if own else None, records, where))
     n = len(rows)
-    columns: dict[str, pa.Array] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
+    columns: dict[str, pa.Array] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * ROWS_PER_WRITE)}
     present = [name for name in manifest.text_fields if name in rows.column_names]
     if encoders and not present:
         raise InvalidInput(

@@ -63,6 +63,10 @@ class Fit:
         Share of the ten nearest documents that a mapped vector finds as well, with its 95 % interval.
     judged : int
         Pairs that it was measured with; they taught nothing.
+    textless : float
+        Share of the passages drawn that have no text, and will have no vector.
+    texts_per_second : float
+        How fast the new encoder was.
     """
 
     method: str
@@ -71,6 +75,8 @@ class Fit:
     low: float
     high: float
     judged: int
+    textless: float
+    texts_per_second: float
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,12 @@ class Batches:
     def add(self, seq: NDArray[np.int64], vectors: MultiVectors, spans: list[list[tuple[int, int]]]) -> None:
         """Keep the vectors of some more documents, in one step."""
         cuts = np.array([cut for each in spans for cut in each], np.int64).reshape(-1, 2)
-        arrays = {"seq": seq, "vectors": vectors.tokens, "offsets": vectors.offsets, "spans": cuts}
+        arrays: dict[str, NDArray[Any]] = {
+            "seq": seq,
+            "vectors": vectors.tokens,
+            "offsets": vectors.offsets,
+            "spans": cuts,
+        }
         write_folder(self._folder / f"batch-{len(self._seq):06d}", _BATCH_KIND, {}, arrays)
         self._seq.append(seq)
         self._spans.append(cuts)

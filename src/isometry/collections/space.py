@@ -39,7 +39,8 @@ class Spaces:
         self._known: tuple[Manifest, dict[str, Space]] | None = None
         spaces = self.of(manifest)
         for name, encoder in given.items():
-            if name != DENSE or encoder.fingerprint != _fingerprint(manifest.migration and manifest.migration.encoder):
+            other = manifest.migration.encoder if manifest.migration is not None and name == DENSE else None
+            if encoder.fingerprint != _fingerprint(other):
                 spaces[name].check(encoder.fingerprint)
             self.keep(encoder)
 
@@ -47,7 +48,7 @@ class Spaces:
         """Return the space of each kind of vectors."""
         known = self._known
         if known is None or known[0] is not manifest:
-            spaces = {
+            spaces: dict[str, Space] = {
                 kind.name: Space(self._path, manifest.setting(kind, "encoder"), self.load, kind.name)
                 for kind in KINDS.values()
             }
@@ -56,7 +57,8 @@ class Spaces:
                 folder = self._path / MIGRATIONS / migration.folder
                 asked = Space(self._path, migration.encoder, self.load, DENSE)
                 spaces[DENSE] = MappedSpace(spaces[DENSE], asked, folder)
-            known = self._known = manifest, spaces
+            known = manifest, spaces
+            self._known = known
         return known[1]
 
     def other(self, manifest: Manifest) -> Space:

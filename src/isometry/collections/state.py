@@ -91,6 +91,8 @@ class State:
             table = old.table.newest() if old is not None else DocumentTable(self.path / DOCUMENTS)
             if old is not None and table is old.table and manifest == old.manifest:
                 return old
+            if Manifest.read(self.path).generation != manifest.generation:
+                continue  # a switch of encoders came between manifest and documents
             return View(table, segment, manifest, previous=old)
         raise AssertionError("the loop returns or raises")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ID",
+    "ROWS_PER_WRITE",
     "SEQ",
     "SPANS",
     "SPANS_TYPE",
@@ -40,6 +41,8 @@ __all__ = [
 ID = "id"
 SEQ = "_seq"
 """Which write stored this row: never used twice, so that an index can tell rows that are new, replaced or gone."""
+ROWS_PER_WRITE = 1 << 32
+"""Numbers that the write which leads to one version may use."""
 SPANS = "_spans"
 """Where each passage starts and ends in the document's text, in characters."""
 SPANS_TYPE = pa.list_(pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
@@ -123,9 +126,7 @@ class DocumentTable:
             with _storage_errors(self.path):
                 if self._dataset.latest_version == self._dataset.version:
                     return self
-        table = DocumentTable(self.path)
-        table._durable = self._durable
-        return table
+        return self._reopened()
 
     def versions(self) -> list[int]:
         """Return the versions that can still be opened, oldest first."""
@@ -175,8 +176,9 @@ class DocumentTable:
             replaced = self._merge(merge, rows)
         return self._committed(), replaced
 
-    def fill(self, make: Callable[[NDArray[np.int64]], pa.Table], schema: pa.Schema) -> DocumentTable:
+    def fill(self, make: Callable[[NDArray[np.int64]], pa.Table]) -> DocumentTable:
         """Add columns in one commit, from what `make` returns for the sequence numbers of some rows, row for row."""
+        schema = make(np.zeros(0, np.int64)).schema
 
         def rows(batch: pa.RecordBatch) -> pa.RecordBatch:
             made = make(batch[SEQ].to_numpy()).combine_chunks()
@@ -248,6 +250,7 @@ class DocumentTable:
             self._dataset.add_columns(pa.schema([field.with_nullable(True) for field in new]))
 
     def _merge(self, merge: Any, rows: pa.Table) -> int:
+        assert self._dataset is not None
         transaction, counts = merge.execute_uncommitted(rows)
         self._flush()
         lance.LanceDataset.commit(self._dataset, transaction)
@@ -255,7 +258,12 @@ class DocumentTable:
 
     def _committed(self) -> DocumentTable:
         self._flush()
-        return self.newest()
+        return self._reopened()  # Lance has moved the dataset in hand on, but what is cached of it is old
+
+    def _reopened(self) -> DocumentTable:
+        table = DocumentTable(self.path)
+        table._durable = self._durable
+        return table
 
     def _flush(self) -> None:
         for folder in _FOLDERS:

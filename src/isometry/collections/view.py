@@ -150,7 +150,7 @@ class View:
 
     def spans(self, documents: NDArray[np.int64], vectors: NDArray[np.int64]) -> list[tuple[int, int] | None]:
         """Return where the passage of each vector is in its document; None where the text is one passage."""
-        within = vectors - self._starts[documents]
+        within = self.places(documents, vectors)
         several = (np.diff(self._starts)[documents] > 1) & (vectors >= 0)
         column = self.kinds[DENSE].spans
         if column not in self.table.schema.names or not several.any():
@@ -160,6 +160,17 @@ class View:
             cut = row[place] if wanted and row and place < len(row) else None
             found.append((cut["start"], cut["end"]) if cut else None)
         return found
+
+    def places(self, documents: NDArray[np.int64], vectors: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which vector of its document each vector is, from 0."""
+        return vectors - self._starts[documents]
+
+    def draw(self, most: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw vectors of the documents shown, all different: return the document and the number of each."""
+        mask = self._vector_mask(self._alive)
+        drawn = np.arange(self._starts[-1]) if mask is None else np.flatnonzero(mask)
+        vectors = np.sort(random.permutation(drawn)[:most])
+        return np.searchsorted(self._starts, vectors, side="right") - 1, vectors
 
     def allowed(self, where: Any) -> NDArray[np.bool_] | None:
         """Return which documents exist and match a filter; None means all of them. Cached per filter.

@@ -1,7 +1,7 @@
 """What does a map from a new encoder's queries onto old vectors keep, beside staying and beside encoding all anew?
 
     python benchmarks/migration.py --data FOLDER [--sets nfcorpus med cranfield] [--n N] [--pairs 1000 5000 20000]
-                                   [--methods procrustes linear mlp] [--wordnet FOLDER] [--vectors FOLDER] [--out FOLDER]
+                                   [--methods procrustes linear mlp] [--wordnet FOLDER] [--vectors FOLDER]
 
 Two real encoders of unlike dimension, wordllama (256-d) and all-MiniLM-L6-v2 (384-d), each as the old and as the new
 one. Maps of each kind are learned from so many pairs. Measured are the share of the new encoder's own ten best (what

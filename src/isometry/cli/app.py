@@ -31,14 +31,8 @@ def _paragraphs(docstring: str) -> str:
 
 for panel, commands in {
     "Start": (tour.demo, writing.index, reading.search),
-    "Change a collection": (
-        writing.add,
-        writing.delete,
-        writing.build,
-        tuning.tune,
-        writing.optimize,
-        migrating.migrate,
-    ),
+    "Change a collection": (writing.add, writing.delete, writing.build, tuning.tune, writing.optimize),
+    "Change its encoder": (migrating.migrate,),
     "Look at a collection": (reading.stats, reading.verify, measuring.evaluate, diagnosing.diagnose),
     "Research": (measuring.systems, measuring.reproduce),
     "This machine": (preparing.warmup,),

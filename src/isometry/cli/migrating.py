@@ -55,7 +55,7 @@ def migrate(
         typer.Option(
             "--until",
             metavar="|".join(Until),
-            help="How far to go: measure the map only, answer queries through it, or encode all documents anew as well.",
+            help="How far to go: only measure the map, answer queries through it, or encode all documents too.",
         ),
     ] = Until.SWITCHED,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
@@ -113,8 +113,8 @@ def told(report: MigrationReport) -> str:
     way = f"{report.previous or 'your own vectors'} to {report.encoder}"
     kept, (low, high) = report.kept, report.kept_interval or (0.0, 0.0)
     quality = (
-        f"A {report.method} map, learned from {report.pairs:,} passages, finds {kept:.3f} [{low:.3f}, {high:.3f}] of the "
-        f"ten nearest documents of {report.judged:,} others."
+        f"A {report.method} map, learned from {report.pairs - report.judged:,} passages, finds {kept:.3f} "
+        f"[{low:.3f}, {high:.3f}] of the ten nearest documents of {report.judged:,} others."
         if kept is not None
         else "There is no map."
     )

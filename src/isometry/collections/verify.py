@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from isometry.collections.ingest import shown
 from isometry.collections.kinds import DENSE, kinds_of
+from isometry.collections.migration import MIGRATIONS, Batches, Migration, read_map
 from isometry.collections.segment import Segment
 from isometry.collections.table import ID, SEQ, DocumentTable, folder_bytes
 from isometry.errors import InvalidInput, IsometryError
@@ -43,6 +44,8 @@ def check_collection(documents: Path, indexes: Path, manifest: Manifest) -> dict
                 problems += _segment_problems(table, segment, manifest)
     except IsometryError as error:
         problems.append(f"the index can't be used: {error}. Run optimize to build it again")
+    if manifest.migration is not None:
+        problems += _migration_problems(documents.parent, manifest.migration)
     checked = folder_bytes(segment.path) if segment is not None else 0
     return {"ok": not problems, "problems": problems, **counts, "bytes_checked": checked}
 
@@ -86,6 +89,19 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     if counts["documents"] != len(keys):
         problems.append(f"{counts['documents']} documents were read, {len(keys)} have keys")
     return problems
+
+
+def _migration_problems(collection: Path, migration: Migration) -> list[str]:
+    """Read what a migration keeps aside."""
+    folder = collection / MIGRATIONS / migration.folder
+    try:
+        if migration.fit is not None:
+            read_map(folder, verify=True)
+        if migration.dim is not None and migration.stage != "switched":
+            Batches(folder, migration.dim, verify=True)
+    except IsometryError as error:
+        return [f"the migration can't go on: {error}. The documents are unharmed: roll it back, and begin again"]
+    return []
 
 
 def _segment_problems(table: DocumentTable, segment: Segment, manifest: Manifest) -> list[str]:

@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import statistics
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from isometry.encoders import Fingerprint, load_encoder
 PARTS = (str, bytes, list, dict, set, int, float, math, os, statistics, itertools, builtins)
 
 
+@cache
+def whole() -> Any:
+    """Return wordllama, loaded once."""
+    return load_encoder("wordllama")
+
+
 class Short:
     """The first numbers of wordllama's vectors, which are made to be cut: another space."""
 
@@ -25,7 +32,6 @@ class Short:
 
     def __init__(self, dim: int = 64, sign: int = 1) -> None:
         self.dim, self.sign = dim, sign
-        self._whole: Any = load_encoder("wordllama")
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -33,7 +39,7 @@ class Short:
         return Fingerprint(name, hashlib.sha256(name.encode()).hexdigest())
 
     def encode_document(self, texts: list[str], *, progress: Any = None) -> np.ndarray:
-        cut = self._whole.encode_document(texts)[:, : self.dim] * np.float32(self.sign)
+        cut = whole().encode_document(texts)[:, : self.dim] * np.float32(self.sign)
         norms = np.linalg.norm(cut, axis=1, keepdims=True)
         return np.divide(cut, norms, out=np.zeros_like(cut), where=norms > 0)
 

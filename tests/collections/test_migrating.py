@@ -18,7 +18,7 @@ import isometry as iso
 from isometry.collections.manifest import MANIFEST
 from isometry.collections.migration import MIGRATIONS
 from isometry.errors import Damaged, InvalidInput, NotFound, ReadOnly, SpaceMismatch, SpecError
-from tests.collections.encoders import Short, documents
+from tests.collections.encoders import Short, documents, whole
 
 pytest.importorskip("wordllama")
 
@@ -50,8 +50,9 @@ def same_vectors(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bo
     return one.keys() == other.keys() and all(np.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
-def afresh(tmp_path, rows=ROWS, encoder="wordllama"):
-    with iso.create(tmp_path / "fresh.iso", encoder=encoder) as made:
+def afresh(tmp_path, rows=ROWS, encoder=None):
+    """Return what a collection made with the encoder finds, wordllama by default, and its vectors."""
+    with iso.create(tmp_path / "fresh.iso", encoder=encoder or whole()) as made:
         made.add(rows)
         return found(made), vectors(made)
 

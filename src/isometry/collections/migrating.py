@@ -155,7 +155,8 @@ class Migrating:
             if not len(left):
                 return
             offsets, left = left[:batch_rows], left[batch_rows:]
-            vectors, spans = _encoded(table.take(offsets, list(table.columns)), kind, encoder, manifest, len(there))
+            rows = table.take(offsets, _texts_of(table, manifest))
+            vectors, spans = _encoded(rows, kind, encoder, manifest, len(there))
             with collection._writing:
                 table = self._serving(migration)[0]
                 batches.add(there[offsets], vectors, spans)
@@ -275,7 +276,7 @@ class Migrating:
         if kind.column not in table.schema.names:
             return table
         first = (migration.since + 1) * ROWS_PER_WRITE
-        rows = table.scan([SEQ, *table.columns], f"{SEQ} >= {first} AND {kind.column} IS NULL")
+        rows = table.scan([SEQ, *_texts_of(table, manifest)], f"{SEQ} >= {first} AND {kind.column} IS NULL")
         if not len(rows):
             return table
         space = self._of._spaces.other(manifest)
@@ -385,6 +386,11 @@ def unused_columns(table: DocumentTable, manifest: Manifest) -> list[str]:
 def _kind(manifest: Manifest, migration: Migration) -> Dense:
     """Return the vectors of the other space."""
     return Dense(migration.dim, manifest.metric, migration.generation)
+
+
+def _texts_of(table: DocumentTable, manifest: Manifest) -> list[str]:
+    """Return the columns to read of documents that are to be encoded."""
+    return [ID, *(name for name in manifest.text_fields if name in table.columns and name != ID)]
 
 
 def _encoded(rows: pa.Table, kind: Dense, encoder: Encoder, manifest: Manifest, total: int) -> tuple[Any, Any]:

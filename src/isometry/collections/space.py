@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Spaces:
         self._path = path
         self._guard = threading.Lock()
         self._loaded: dict[str, Encoder] = {}
+        self._map: tuple[Path, Any] | None = None
         self._known: tuple[Manifest, dict[str, Space]] | None = None
         spaces = self.of(manifest)
         for name, encoder in given.items():
@@ -56,7 +58,7 @@ class Spaces:
             if migration is not None and migration.mapped:
                 folder = self._path / MIGRATIONS / migration.folder
                 asked = Space(self._path, migration.encoder, self.load, DENSE)
-                spaces[DENSE] = MappedSpace(spaces[DENSE], asked, folder)
+                spaces[DENSE] = MappedSpace(spaces[DENSE], asked, partial(self._map_in, folder))
             known = manifest, spaces
             self._known = known
         return known[1]
@@ -65,6 +67,12 @@ class Spaces:
         """Return the other space of the migration that is under way."""
         assert manifest.migration is not None
         return Space(self._path, manifest.migration.encoder, self.load, DENSE)
+
+    def _map_in(self, folder: Path) -> Any:
+        with self._guard:
+            if self._map is None or self._map[0] != folder:
+                self._map = folder, read_map(folder)
+            return self._map[1]
 
     def keep(self, encoder: Encoder) -> None:
         """Have an encoder at hand that is loaded already."""
@@ -170,15 +178,13 @@ class MappedSpace(Space):
     ----------
     stored, asked : Space
         Of the vectors, and of the encoder of queries.
-    folder : Path
-        Of the migration, which has the map.
+    load_map : callable
+        Returns the `Alignment`.
     """
 
-    def __init__(self, stored: Space, asked: Space, folder: Path) -> None:
+    def __init__(self, stored: Space, asked: Space, load_map: Callable[[], Any]) -> None:
         super().__init__(stored._path, stored.record, stored._load, stored.kind)
-        self._asked, self._folder = asked, folder
-        self._guard = threading.Lock()
-        self._map: Any = None
+        self._asked, self._load_map = asked, load_map
         own = f"vectors of {self.fingerprint}" if self.fingerprint is not None else "own vectors"
         self.mapped = f"queries of {asked.fingerprint} are mapped onto {own}"
 
@@ -189,11 +195,7 @@ class MappedSpace(Space):
 
     def encode_query(self, texts: list[str]) -> Any:
         """Return the vectors of queries, brought into the space of what is stored."""
-        vectors = self._asked.encode_query(texts)
-        with self._guard:
-            if self._map is None:
-                self._map = read_map(self._folder)
-        return self._map.transform(vectors)
+        return self._load_map().transform(self._asked.encode_query(texts))
 
 
 def _fingerprint(record: dict[str, Any] | None) -> Fingerprint | None:

@@ -399,8 +399,9 @@ class TestSpaces:
         rows = [*ROWS, *({"id": f"empty {i}", "text": "" if i % 2 else "\u200b"} for i in range(20))]
         with iso.create(tmp_path / "c.iso", encoder=Short()) as collection:
             collection.add(rows)
+            stored = collection.stats().vectors
             report = collection.migrate("wordllama")
-            assert report.pairs <= len(ROWS)
+            assert report.pairs <= stored - 9  # ten vectors are of one text that can't be seen, or of none
             assert (report.documents, report.embedded) == (len(rows), len(rows))
 
 

@@ -54,7 +54,8 @@ def test_measures_first_then_serves_then_switches_then_goes_back(papers):
 
 def test_as_json_and_to_the_end(papers):
     plan = json.loads(isometry("migrate", papers, "--encoder", "wordllama", "--until", "planned", "--json").stdout)
-    assert (plan["stage"], plan["pairs"], plan["embedded"]) == ("planned", 120, 0)
+    assert (plan["stage"], plan["embedded"], plan["documents"]) == ("planned", 0, 120)
+    assert plan["judged"] == plan["pairs"] // 5
     done = isometry("migrate", papers, "--yes", "--json", "--batch-rows", 50)
     assert json.loads(done.stdout)["build"]["documents"] == 120
     refused = isometry("migrate", papers, "--finish")

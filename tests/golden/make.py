@@ -1,8 +1,8 @@
 """Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``.
 
 Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``. Version
-2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``. Version 3 is not on
-its way to another encoder: it is what is written without `begin_to_migrate`.
+2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``. Version 3 has no
+migration: it is what is written without `begin_to_migrate`.
 """
 
 from __future__ import annotations

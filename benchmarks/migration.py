@@ -1,6 +1,6 @@
 """What does a map from a new encoder's queries onto old vectors keep, beside staying and beside encoding all anew?
 
-    python benchmarks/migration.py --data FOLDER [--sets nfcorpus med] [--n N] [--pairs 1000 5000 20000]
+    python benchmarks/migration.py --data FOLDER [--sets nfcorpus ...] [--n N] [--pairs 1000 5000 20000]
                                    [--methods procrustes linear mlp] [--wordnet FOLDER] [--vectors FOLDER]
 
 Two real encoders of unlike dimension, wordllama (256-d) and all-MiniLM-L6-v2 (384-d), each as the old and as the new
@@ -90,7 +90,7 @@ def judged_set(folder: Path, keep: Path | None) -> Texts:
 
 def compare(record: Record, texts: Texts, pairs: dict[str, dict[str, Floats]], methods: list[str]) -> None:
     """Note what each map finds in one set, in both directions."""
-    for old, new in DIRECTIONS:
+    for old, new in reversed(DIRECTIONS):
         data = f"{texts.name}; {old} to {new}"
         best_old, best_new = (texts.top(name, texts.q[name]) for name in (old, new))
 
@@ -106,8 +106,8 @@ def compare(record: Record, texts: Texts, pairs: dict[str, dict[str, Floats]], m
 
         note(STAY, best_old)
         note(ANEW, best_new)
-        for name, pair in pairs.items():
-            for method in [each for each in methods if each != "mlp" or new == MINILM]:
+        for method in [each for each in methods if each != "mlp" or new == MINILM]:
+            for name, pair in pairs.items():
                 began = time.process_time()
                 alignment = Alignment(method).fit(pair[new], pair[old])
                 seconds = time.process_time() - began
@@ -116,6 +116,7 @@ def compare(record: Record, texts: Texts, pairs: dict[str, dict[str, Floats]], m
                 record.add(data, called, "fit s", seconds)
                 if alignment.kept_ is not None:
                     record.add(data, called, "kept, as the map tells", alignment.kept_)
+                record.save(*verdict(record))
 
 
 def migrate_collection(record: Record, texts: ShortTexts, vectors: Texts, n: int, sample: int, n_queries: int) -> None:
@@ -182,7 +183,7 @@ def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets, judged ones in the BEIR layout")
-    parser.add_argument("--sets", nargs="*", default=["nfcorpus", "med"])
+    parser.add_argument("--sets", nargs="*", default=["nfcorpus"])
     parser.add_argument("--n", type=int, default=100_000, help="short texts to search")
     parser.add_argument("--queries", type=int, default=1_000)
     parser.add_argument("--pairs", nargs="+", type=int, default=[1_000, 5_000, 20_000])
@@ -203,7 +204,6 @@ def main() -> None:
     texts = short_texts(options.data, n=100_000, wordnet=options.wordnet)
     general = short(texts, options.n, options.queries, options.vectors)
     migrate_collection(record, texts, general, options.collection, 5_000, options.queries // 5)
-    record.save()
     for name in options.sets:
         judged = judged_set(options.data / name, options.vectors)
         own = {count: drawn(judged, count) for count in (1_000, len(judged.x[STATIC]))}
@@ -212,7 +212,6 @@ def main() -> None:
         most = options.pairs[-1]
         pairs |= {f"{most:,} general and all own pairs": both(drawn(general, most), drawn(judged, 10**9))}
         compare(record, judged, pairs, [method for method in options.methods if method != "mlp"])
-        record.save()
     compare(record, general, {f"{count:,} pairs": drawn(general, count) for count in options.pairs}, options.methods)
     record.save(*verdict(record))
 

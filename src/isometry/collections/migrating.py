@@ -335,10 +335,10 @@ def draw_pairs(view: View, encoder: Encoder, sample: int, seed: int, progress: P
     rate = len(kept) / max(1e-9, time.perf_counter() - began)
     pointing = new.any(axis=1) & old[kept].any(axis=1)
     kept, new = kept[pointing], new[pointing]
-    if len(kept) < FEWEST_PAIRS:
+    if len(kept) < FEWEST_PAIRS or len(view) < 2:
         raise InvalidInput(
-            f"{len(kept)} different texts with vectors are too few to learn a map from; expected at least "
-            f"{FEWEST_PAIRS}: {hint}"
+            f"{len(kept)} different texts with vectors, in {len(view)} documents, are too few to learn and judge a map; "
+            f"expected at least {FEWEST_PAIRS}: {hint}"
         )
     return Pairs(documents[kept], new, old[kept], 1 - float(said.mean()), rate)
 

@@ -168,8 +168,8 @@ class View:
     def draw(self, most: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw vectors of the documents shown, all different: return the document and the number of each."""
         mask = self._vector_mask(self._alive)
-        drawn = np.arange(self._starts[-1]) if mask is None else np.flatnonzero(mask)
-        vectors = np.sort(random.permutation(drawn)[:most])
+        there = np.arange(self._starts[-1]) if mask is None else np.flatnonzero(mask)
+        vectors = np.sort(random.choice(there, min(most, len(there)), replace=False, shuffle=False))
         return np.searchsorted(self._starts, vectors, side="right") - 1, vectors
 
     def allowed(self, where: Any) -> NDArray[np.bool_] | None:

@@ -337,7 +337,7 @@ def draw_pairs(view: View, encoder: Encoder, sample: int, seed: int, progress: P
     kept, new = kept[pointing], new[pointing]
     if len(kept) < FEWEST_PAIRS or len(view) < 2:
         raise InvalidInput(
-            f"{len(kept)} different texts with vectors, in {len(view)} documents, are too few to learn and judge a map; "
+            f"{len(kept)} different texts with vectors, in {len(view)} documents, are too few to judge a map; "
             f"expected at least {FEWEST_PAIRS}: {hint}"
         )
     return Pairs(documents[kept], new, old[kept], 1 - float(said.mean()), rate)

@@ -232,7 +232,8 @@ def verdict(record: Record) -> tuple[Any, str]:
             said.append(
                 f"{data}: staying {stay:.3f}, {best.method.removeprefix('isometry ')} {best.value:.3f}, anew {anew:.3f}"
             )
-    return "holds" if better and all(better) else "partly", "nDCG@10. " + "; ".join(said) + "."
+    found = "holds" if all(better) else "partly" if any(better) else "does not hold"
+    return found if better else "not measured", "nDCG@10. " + "; ".join(said) + "."
 
 
 if __name__ == "__main__":

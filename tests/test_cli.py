@@ -436,13 +436,14 @@ def run(*words: object, **options) -> subprocess.Popen:
     )
 
 
-def on_a_terminal(*words: object) -> str:
+def on_a_terminal(*words: object, typed: str = "") -> str:
     """Run a command with all streams on a pseudo-terminal and return what a person would see."""
     ours, theirs = pty.openpty()
     process = run(
         *words, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     )
     os.close(theirs)
+    os.write(ours, typed.encode())
     seen = b""
     try:
         while chunk := os.read(ours, 65536):

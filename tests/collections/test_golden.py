@@ -44,6 +44,11 @@ def test_opens_answers_and_goes_on(golden, tmp_path):
             assert collection.search(csr_array(np.eye(9, dtype=np.float32)[[7]]))[0].ids == ["tides", "bread"]
         assert collection.search([0.0, 0.0, 1.0], k=1).ids == ["tides"]
         assert collection.optimize().build.documents == 3
+        if collection.migration is not None:
+            pytest.importorskip("wordllama")
+            assert (collection.migration.stage, collection.migration.embedded) == ("serving", 1)
+            assert collection.migrate().stage == "switched"
+            assert collection.search("night birds", k=1, mode="dense").ids == ["owls 🦉"]
 
 
 def test_there_is_a_golden_collection_for_every_format_version():

@@ -1,13 +1,15 @@
 """Write the golden collection of this format, once per format version: ``python tests/golden/make.py FOLDER``.
 
 Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``. Version
-2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``.
+2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``. Version 3 has no
+migration: it is what is written without `begin_to_migrate`.
 """
 
 from __future__ import annotations
 
 import datetime
 import sys
+from contextlib import suppress
 
 import isometry as iso
 
@@ -59,6 +61,15 @@ def main(path: str) -> None:
         collection.delete(["gone"])
         collection.optimize()
         collection.add(LATER)
+        begin_to_migrate(collection)
+
+
+def begin_to_migrate(collection: iso.Collection) -> None:
+    def stop(done: int, total: int | None, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        collection.migrate("wordllama", sample=0, batch_rows=2, progress=stop)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isometry._version import __version__
-from isometry.cli import diagnosing, measuring, preparing, reading, tour, tuning, writing
+from isometry.cli import diagnosing, measuring, migrating, preparing, reading, tour, tuning, writing
 from isometry.cli.failures import Guarded
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ def _paragraphs(docstring: str) -> str:
 for panel, commands in {
     "Start": (tour.demo, writing.index, reading.search),
     "Change a collection": (writing.add, writing.delete, writing.build, tuning.tune, writing.optimize),
+    "Change its encoder": (migrating.migrate,),
     "Look at a collection": (reading.stats, reading.verify, measuring.evaluate, diagnosing.diagnose),
     "Research": (measuring.systems, measuring.reproduce),
     "This machine": (preparing.warmup,),

@@ -60,6 +60,7 @@ def search(
             raise InvalidInput(
                 f"--show names {unknown[0]!r}; the fields are {', '.join(known)}{did_you_mean(unknown[0], known)}"
             )
+        mapped = None
         for texts in _batches(queries):
             found = opened.search(
                 texts, k, mode=mode and mode.value, where=where, effort=effort, threads=threads, explain=explain
@@ -69,6 +70,9 @@ def search(
                     print_json({"query": text, **hits.to_dict(explain=explain)}, indent=None)
                 else:
                     _print_hits(text, hits, opened, fields, explain)
+                mapped = hits.mapped
+        if mapped is not None:
+            note(f"{mapped[0].upper()}{mapped[1:]}: less is found than after isometry migrate {collection}")
 
 
 def _batches(queries: Iterable[str]) -> Iterator[list[str]]:

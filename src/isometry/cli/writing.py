@@ -223,7 +223,7 @@ def _print_added(
         f"{', '.join(counts)} in {total['seconds']:.1f} s{rate}. {collection.path} holds {len(collection):,} documents."
     )
     if built:
-        typer.echo(_described(built))
+        typer.echo(described(built))
     elif (unindexed := collection.stats().unindexed) >= _WORTH_INDEXING:
         typer.echo(
             f"{unindexed:,} of them are not indexed yet; for quicker searches: isometry optimize {collection.path}"
@@ -264,14 +264,14 @@ def build(
 
     with iso.open(collection) as opened, progress() as report, explained_interrupt(_index_unchanged):
         built = opened.build(spec, sparse_spec=sparse_spec, multi_spec=multi_spec, progress=report)
-    print_json(built.to_dict()) if as_json else typer.echo(_described(built))
+    print_json(built.to_dict()) if as_json else typer.echo(described(built))
 
 
 def _index_unchanged() -> str:
     return "Interrupted. The documents are untouched and the index is the one from before."
 
 
-def _described(built: BuildReport) -> str:
+def described(built: BuildReport) -> str:
     """Return one sentence about the indexes: what they are, their recall, their size."""
     cost = built.to_dict()
     kinds = [kind for kind in ("", "sparse_", "multi_") if cost[f"{kind}recall"] is not None]
@@ -298,7 +298,7 @@ def optimize(collection: CollectionPath, as_json: AsJson = False) -> None:
     if as_json:
         print_json(report.to_dict())
         return
-    typer.echo(_described(report.build))
+    typer.echo(described(report.build))
     typer.echo(
         f"{report.fragments_before:,} files of documents became {report.fragments_after:,}; "
         f"{readable_bytes(report.bytes_before)} became {readable_bytes(report.bytes_after)}."

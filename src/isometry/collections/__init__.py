@@ -4,7 +4,7 @@ from isometry.collections.collection import Collection
 from isometry.collections.explaining import TermMatch, TokenMatch
 from isometry.collections.hits import Hit, Hits
 from isometry.collections.opening import create, open
-from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
+from isometry.collections.reports import AddReport, BuildReport, MigrationReport, OptimizeReport, Stats, VerifyReport
 
 __all__ = [
     "AddReport",
@@ -12,6 +12,7 @@ __all__ = [
     "Collection",
     "Hit",
     "Hits",
+    "MigrationReport",
     "OptimizeReport",
     "Stats",
     "TermMatch",

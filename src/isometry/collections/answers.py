@@ -55,7 +55,7 @@ def choose_modes(
         if mode not in (None, own):
             raise InvalidInput(f"mode is {mode!r} but the query is {KINDS[own].one}; pass a text, or mode={own!r}")
         return own, [own]
-    encoding = [name for name, space in spaces.items() if space.fingerprint is not None]
+    encoding = [name for name, space in spaces.items() if space.takes_texts]
     lists = [*encoding, *([LEXICAL] if has_text or not encoding else [])]
     if mode is None:
         mode = "hybrid" if len(lists) > 1 else lists[0]
@@ -112,7 +112,7 @@ def answer(
 def _vectors(queries: Queries, kind: type[Kind[Any]], own: Kind[Any] | None, space: Space) -> Any:
     """Return the queries as vectors of a kind, `own` if the collection has it."""
     if queries.vectors is None:
-        return space.encoder.encode_query(queries.texts or [])  # type: ignore[union-attr]
+        return space.encode_query(queries.texts or [])
     seen = kind.dim_of(queries.vectors)
     if own is None or own.dim not in (None, seen):
         has = f"{own.dim} {kind.units}" if own is not None else f"no {kind.words}"
@@ -177,4 +177,5 @@ def _hits(
             names = spoken and spoken[0], token_strings(encoder, texts, view.text_fields, view.passages)
         return matching_tokens(asked["multi"][row], view.stored(kind, documents), kind.scores, *names)
 
-    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens, plan)
+    mapped = spaces[DENSE].mapped if DENSE in asked and query is not None else None
+    return Hits(view.ids(documents), found.scores[row][there], mode, rows, passages, terms, tokens, plan, mapped)

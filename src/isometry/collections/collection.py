@@ -16,13 +16,22 @@ import pyarrow.compute as pc
 
 from isometry.collections.answers import answer, choose_modes
 from isometry.collections.ingest import Given
-from isometry.collections.kinds import DENSE, KINDS, lacking
+from isometry.collections.kinds import DENSE, KINDS, kinds_of, lacking
 from isometry.collections.lock import WriterLock
 from isometry.collections.manifest import Manifest
+from isometry.collections.migrating import Migrating, unused_columns
+from isometry.collections.migration import MIGRATIONS, STAGES
 from isometry.collections.queries import as_queries
-from isometry.collections.reports import AddReport, BuildReport, OptimizeReport, Stats, VerifyReport
+from isometry.collections.reports import (
+    AddReport,
+    BuildReport,
+    MigrationReport,
+    OptimizeReport,
+    Stats,
+    VerifyReport,
+)
 from isometry.collections.segment import build_segment
-from isometry.collections.space import Space
+from isometry.collections.space import Spaces
 from isometry.collections.state import DOCUMENTS, INDEXES, State
 from isometry.collections.table import ID, DocumentTable, folder_bytes
 from isometry.collections.verify import check_collection
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from isometry.collections.costs import Cost
+    from isometry.collections.space import Space
     from isometry.encoders import Encoder, Progress
     from isometry.encoders.base import Kind as KindName
 
@@ -56,13 +66,10 @@ class Collection:
     ) -> None:
         self.path = path
         self._state = State(path, version)
-        manifest, loaded = self._state.manifest, encoders or {}
-        self._spaces: dict[str, Space] = {
-            kind.name: Space(path, manifest.setting(kind, "encoder"), loaded.get(kind.name), kind.name)
-            for kind in KINDS.values()
-        }
+        self._spaces = Spaces(path, self._state.manifest, encoders or {})
         self._lock = WriterLock(path / LOCK)
         self._writing = threading.RLock()
+        self._migrating = threading.Lock()
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +102,7 @@ class Collection:
     @property
     def dim(self) -> int | None:
         """Dimensions of the vectors; None while there are none."""
-        return self._state.manifest.dim or self._state.view().table.dim
+        return self._state.view().kinds[DENSE].dim
 
     @property
     def encoder(self) -> Encoder | None:
@@ -108,7 +115,7 @@ class Collection:
         InvalidInput
             The collection was made with an encoder object; pass it to `open`.
         """
-        return self._spaces["dense"].encoder
+        return self._space("dense").encoder
 
     @property
     def sparse_dim(self) -> int | None:
@@ -118,7 +125,7 @@ class Collection:
     @property
     def sparse_encoder(self) -> Encoder | None:
         """As `encoder`, for sparse vectors."""
-        return self._spaces["sparse"].encoder
+        return self._space("sparse").encoder
 
     @property
     def multi_dim(self) -> int | None:
@@ -128,7 +135,7 @@ class Collection:
     @property
     def multi_encoder(self) -> Encoder | None:
         """As `encoder`, for multi-vectors."""
-        return self._spaces["multi"].encoder
+        return self._space("multi").encoder
 
     def __len__(self) -> int:
         return len(self._state.view())
@@ -168,8 +175,9 @@ class Collection:
         view = self._state.view()
         segment = view.segment
         told: dict[str, Any] = {}
+        spaces = self._spaces.of(view.manifest)
         for name, kind in KINDS.items():
-            space = self._spaces[kind.name]
+            space = spaces[kind.name]
             told[kind.called("spec")] = segment.specs.get(name) if segment else None
             told[kind.called("dim")] = view.kinds[name].dim if name in view.kinds else None
             told[kind.called("encoder")] = str(space.fingerprint) if space.fingerprint is not None else None
@@ -184,6 +192,7 @@ class Collection:
             versions=len(view.table.versions()),
             metric=self.metric,
             **told,
+            migration=report.to_dict() if (report := self.migration) is not None else None,
             attributes={field.name: str(field.type) for field in self.schema},
             fragments=view.table.fragments()[0],
             bytes_documents=folder_bytes(self.path / DOCUMENTS),
@@ -256,8 +265,9 @@ class Collection:
         queries = as_queries(query, mode)
         view = self._state.view()
         has_text = bool(view.text_fields) or not view.table.version
-        mode, lists = choose_modes(mode, queries, self._spaces, has_text)
-        hits = answer(view, self._spaces, queries, k, mode, lists, where, effort, threads, explain)
+        spaces = self._spaces.of(view.manifest)
+        mode, lists = choose_modes(mode, queries, spaces, has_text)
+        hits = answer(view, spaces, queries, k, mode, lists, where, effort, threads, explain)
         return hits[0] if queries.single else hits
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -409,39 +419,15 @@ class Collection:
         ------
         SpecError, Locked, ReadOnly, StorageFull
         """
-        began = time.perf_counter()
         with self._writing:
             table = self._begin_write()
             manifest = Manifest.read(self.path)
-            asked = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
-            specs = {name: asked[name] or manifest.setting(kind, "spec") for name, kind in KINDS.items()}
-            for name, wanted in specs.items():
-                if wanted is not None:
-                    KINDS[name](None, self.metric).index(wanted)
-            folder = self.path / INDEXES
-            folder.mkdir(exist_ok=True)
-            aside = folder / f".building-{uuid.uuid4().hex}"
-            built = build_segment(table, manifest, specs, aside, progress)
-            name = f"{1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0):06d}"
-            fsync_path(aside)
-            os.rename(aside, folder / name)
-            fsync_path(folder)
+            specs = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
             # A search in another thread may put an older manifest into the state at any time: the one written decides.
-            manifest = manifest.with_segment(name, specs)
+            manifest, report = self._built(table, manifest, specs, progress)
             manifest.write(self.path)
-            self._sweep(name)
-            told: dict[str, Any] = {}
-            for kind in KINDS.values():
-                told[kind.called("spec")] = built.specs.get(kind.name)
-                told |= _cost_of(built.costs.get(kind.name), kind.prefix)
-            told["spec"] = told["spec"] or specs[DENSE] or default_spec(0, 1)
-            return BuildReport(
-                documents=len(built),
-                vectors=int(built.starts[-1]),
-                **told,
-                nbytes=folder_bytes(folder / name),
-                seconds=time.perf_counter() - began,
-            )
+            self._sweep(manifest)
+            return report
 
     def optimize(self, *, keep: timedelta = timedelta(hours=1), progress: Progress | None = None) -> OptimizeReport:
         """Join small files, index what is not indexed, and drop what only old versions need.
@@ -464,7 +450,7 @@ class Collection:
         with self._writing:
             table = self._begin_write()
             fragments, size = table.fragments()[0], folder_bytes(self.path)
-            table = table.compact()
+            table = table.without(unused_columns(table, Manifest.read(self.path))).compact()
             build = self.build(progress=progress)
             table.forget(keep)
             return OptimizeReport(
@@ -475,6 +461,129 @@ class Collection:
                 bytes_after=folder_bytes(self.path),
                 seconds=time.perf_counter() - began,
             )
+
+    # -- changing the encoder --------------------------------------------------------------------------------------
+
+    @property
+    def migration(self) -> MigrationReport | None:
+        """How far a change of encoders has come; None where none is under way."""
+        return Migrating(self).report()
+
+    def migrate(
+        self,
+        encoder: Any = None,
+        *,
+        until: str = "switched",
+        sample: int = 5000,
+        method: str = "best",
+        spec: str | None = None,
+        seed: int = 0,
+        batch_rows: int = 1024,
+        progress: Progress | None = None,
+    ) -> MigrationReport:
+        """Go over to another encoder of dense vectors, without encoding all documents first; or go on doing so.
+
+        From passages that both encoders have seen a map is learned, and what retrieval it keeps is measured: then the
+        migration is *planned*, and nothing has changed. Next queries are encoded by the new encoder and mapped into the
+        space of the stored vectors: it is *serving*. Then the documents are encoded anew, batch by batch; searches go
+        on over the old vectors, other threads may write, and what was done is kept whatever happens: call it again to
+        go on. At last the new vectors are indexed and searched instead, in one step: the collection has *switched*.
+        Until `finish_migration`, `rollback_migration` leads back from wherever it is.
+
+        Parameters
+        ----------
+        encoder : str, path or object, optional
+            The new encoder, as for `create`. None goes on with the migration that is under way.
+        until : {"planned", "serving", "switched"}
+            How far to go.
+        sample : int, default 5000
+            Stored passages to encode anew and learn the map from. With 0 there is no map, and the old encoder serves
+            until the switch; so even a collection without vectors gets some.
+        method : {"best", "procrustes", "linear", "mlp"}
+            The kind of map, as for `isometry.transforms.Alignment`.
+        spec : str, optional
+            Index over the new vectors. Default: what was asked for of the old ones.
+        seed : int
+            Draws the sample.
+        batch_rows : int
+            Documents that are encoded and kept in one step.
+        progress : callable, optional
+            Called as ``progress(done, total, what)``.
+
+        Returns
+        -------
+        MigrationReport
+
+        Raises
+        ------
+        InvalidInput
+            The encoder is the one that there is, or not one of dense vectors; another migration is under way; there is
+            no text, or there are too few pairs to learn from; none is under way and no encoder is given; it was rolled
+            back meanwhile.
+        SpaceMismatch, NotFound, MissingExtra, SpecError, Locked, ReadOnly, StorageFull
+
+        Notes
+        -----
+        Vectors of the new encoder are kept aside until the switch, which adds them to the table as columns of their
+        own and reads all documents to index them. It waits for nothing, but writers wait for it, as for `build`.
+
+        Documents that are added before the switch are encoded by the old encoder, and again by the new one in their
+        turn; those added after it by the new one only, and again by the old one should it be rolled back.
+        """
+        began = time.perf_counter()
+        check_choice("until", until, STAGES)
+        if not self._migrating.acquire(blocking=False):
+            raise InvalidInput(f"another thread migrates {self.path}; wait for it to end")
+        try:
+            work, build = Migrating(self), None
+            work.plan(encoder, sample, method, seed, spec, progress)
+            if until != "planned":
+                work.serve()
+            stage = Manifest.read(self.path).migration
+            if until == "switched" and stage is not None and stage.stage == "serving":
+                work.embed(batch_rows, progress)
+                build = work.switch(batch_rows, progress)
+            report = work.report(build, time.perf_counter() - began)
+        finally:
+            self._migrating.release()
+        if report is None:
+            raise InvalidInput(f"the migration of {self.path} was ended meanwhile, by a rollback for one")
+        return report
+
+    def rollback_migration(self, *, batch_rows: int = 1024, progress: Progress | None = None) -> None:
+        """Return to the encoder from before the migration that is under way, at whatever stage it is.
+
+        Nothing of the documents is lost: what was written after the switch is encoded by the old encoder first.
+
+        Parameters
+        ----------
+        batch_rows : int
+            Documents that are encoded and kept in one step.
+        progress : callable, optional
+
+        Raises
+        ------
+        InvalidInput
+            No migration is under way; or documents were written after the switch to a collection of your own vectors.
+        Locked, ReadOnly, StorageFull
+        """
+        Migrating(self).roll_back(batch_rows, progress)
+
+    def finish_migration(self, *, keep: timedelta = timedelta(hours=1)) -> None:
+        """Give up the vectors and the index of the old encoder, after a switch; there is no way back from here.
+
+        Parameters
+        ----------
+        keep : timedelta
+            Versions younger than this keep their files, so that readers are not disturbed; `optimize` drops them later.
+
+        Raises
+        ------
+        InvalidInput
+            No migration has switched.
+        Locked, ReadOnly, StorageFull
+        """
+        Migrating(self).finish(keep)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -489,15 +598,17 @@ class Collection:
         progress: Progress | None,
     ) -> AddReport:
         began = time.perf_counter()
-        self._check_origin(given, encoded_by)
-        kinds = self._state.view().kinds
-        for name in given:
-            if name not in kinds:
-                raise lacking(KINDS[name], KINDS[name].called("vectors"))
-        given = {name: kinds[name].taken(own, kinds[name].called("vectors")) for name, own in given.items()}
         with self._writing:
-            work = Writing(self._state.manifest, self._spaces, batch_rows, on_error, on_duplicate)
-            work.run(self._begin_write(), source, given, progress)
+            table = self._begin_write()
+            manifest = Manifest.read(self.path)
+            spaces, kinds = self._spaces.of(manifest), kinds_of(manifest, table)
+            _check_origin(spaces, given, encoded_by)
+            for name in given:
+                if name not in kinds:
+                    raise lacking(KINDS[name], KINDS[name].called("vectors"))
+            given = {name: kinds[name].taken(own, kinds[name].called("vectors")) for name, own in given.items()}
+            work = Writing(manifest, spaces, batch_rows, on_error, on_duplicate)
+            work.run(table, source, given, progress)
         return AddReport(
             added=work.added,
             replaced=work.replaced,
@@ -508,17 +619,44 @@ class Collection:
             seconds=time.perf_counter() - began,
         )
 
-    def _check_origin(self, given: Given, encoded_by: Any) -> None:
-        """Raise `SpaceMismatch` unless every kind of vectors given comes from its space, as far as that is known."""
-        several = encoded_by if isinstance(encoded_by, list | tuple) else () if encoded_by is None else (encoded_by,)
-        said: list[Any] = [getattr(each, "fingerprint", each) for each in several]
-        every = self._spaces.values()
-        spaces = [space for space in every if space.kind in given]
-        if said and not spaces:  # in a column of the records, not seen yet
-            spaces = [space for space in every if space.fingerprint in said] or [self._spaces["dense"]]
-        for space in spaces:
-            others = [other.fingerprint for other in every if other is not space]
-            space.check_vectors([each for each in said if each not in others])
+    def _space(self, name: str) -> Space:
+        return self._spaces.of(self._state.view().manifest)[name]
+
+    def _built(
+        self, table: DocumentTable, manifest: Manifest, asked: dict[str, str | None], progress: Progress | None
+    ) -> tuple[Manifest, BuildReport]:
+        """Index all documents in a new folder; return the manifest that points to it, not written yet."""
+        began = time.perf_counter()
+        specs = {name: asked.get(name) or manifest.setting(kind, "spec") for name, kind in KINDS.items()}
+        for name, wanted in specs.items():
+            if wanted is not None:
+                KINDS[name](None, manifest.metric).index(wanted)
+        folder = self._new_folder(INDEXES)
+        folder.parent.mkdir(exist_ok=True)
+        aside = folder.parent / f".building-{uuid.uuid4().hex}"
+        built = build_segment(table, manifest, specs, aside, progress)
+        fsync_path(aside)
+        os.rename(aside, folder)
+        fsync_path(folder.parent)
+        told: dict[str, Any] = {}
+        for kind in KINDS.values():
+            told[kind.called("spec")] = built.specs.get(kind.name)
+            told |= _cost_of(built.costs.get(kind.name), kind.prefix)
+        told["spec"] = told["spec"] or specs[DENSE] or default_spec(0, 1)
+        report = BuildReport(
+            documents=len(built),
+            vectors=int(built.starts[-1]),
+            **told,
+            nbytes=folder_bytes(folder),
+            seconds=time.perf_counter() - began,
+        )
+        return manifest.with_segment(folder.name, specs), report
+
+    def _new_folder(self, below: str) -> Path:
+        """Return a numbered folder that does not exist yet."""
+        parent = self.path / below
+        taken = [int(entry.name) for entry in parent.iterdir() if entry.name.isdigit()] if parent.is_dir() else []
+        return parent / f"{1 + max(taken, default=0):06d}"
 
     def _begin_write(self) -> DocumentTable:
         """Take the writer lock, and look at the newest state under it."""
@@ -528,15 +666,33 @@ class Collection:
             )
         if not self._lock.held:
             self._lock.acquire()
-            self._sweep(Manifest.read(self.path).segment)
+            self._sweep(Manifest.read(self.path))
         return DocumentTable(self.path / DOCUMENTS)
 
-    def _sweep(self, in_use: str | None) -> None:
-        """Remove indexes that nothing points to: older ones, and what an interrupted build left."""
-        folder = self.path / INDEXES
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.name != in_use:
-                shutil.rmtree(entry, ignore_errors=True)
+    def _sweep(self, manifest: Manifest) -> None:
+        """Remove what nothing points to: older indexes, ended migrations, and what interrupted work left."""
+        migration = manifest.migration
+        kept = {
+            INDEXES: {manifest.segment, migration and migration.segment},
+            MIGRATIONS: {migration and migration.folder},
+        }
+        for below, in_use in kept.items():
+            folder = self.path / below
+            for entry in folder.iterdir() if folder.is_dir() else ():
+                if entry.name not in in_use:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+
+def _check_origin(spaces: dict[str, Space], given: Given, encoded_by: Any) -> None:
+    """Raise `SpaceMismatch` unless every kind of vectors given comes from its space, as far as that is known."""
+    several = encoded_by if isinstance(encoded_by, list | tuple) else () if encoded_by is None else (encoded_by,)
+    said: list[Any] = [getattr(each, "fingerprint", each) for each in several]
+    checked = [space for space in spaces.values() if space.kind in given]
+    if said and not checked:  # in a column of the records, not seen yet
+        checked = [space for space in spaces.values() if space.fingerprint in said] or [spaces[DENSE]]
+    for space in checked:
+        others = [other.fingerprint for other in spaces.values() if other is not space]
+        space.check_vectors([each for each in said if each not in others])
 
 
 def _check_ids(ids: Iterable[Any]) -> list[str]:

@@ -56,6 +56,9 @@ class Hits:
         How the search was done: ``"dense"``, ``"sparse"``, ``"multi"``, ``"lexical"`` or ``"hybrid"``.
     plan : FilterPlan or None
         How vectors were searched among the documents that match ``where=``, and why; where ``explain=True`` asked.
+    mapped : str or None
+        Says so where the encoder changes and the query went through a map (see `Collection.migrate`): then what is
+        found is less exact.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Hits:
         fetch_terms: Callable[[], list[list[TermMatch]]],
         fetch_tokens: Callable[[], list[list[TokenMatch]]],
         plan: FilterPlan | None = None,
+        mapped: str | None = None,
     ) -> None:
         self.ids = ids
         self.scores = scores
         self.mode = mode
         self.plan = plan
+        self.mapped = mapped
         self._fetch_rows = fetch_rows
         self._fetch_passages = fetch_passages
         self._fetch_terms = fetch_terms
@@ -151,6 +156,8 @@ class Hits:
                 hit["terms"] = [{**asdict(term), "product": term.product} for term in terms]
                 hit["tokens"] = [asdict(token) for token in tokens]
         found: dict[str, Any] = {"mode": self.mode, "hits": hits}
+        if self.mapped is not None:
+            found["mapped"] = self.mapped
         if explain and self.plan is not None:
             found["plan"] = self.plan.to_dict()
         return found

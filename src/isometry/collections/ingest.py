@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isometry.collections.attributes import coerce, merge_schema
-from isometry.collections.kinds import KINDS, Kind, lacking
-from isometry.collections.table import ID, SEQ, SPANS, SPANS_TYPE, is_internal
+from isometry.collections.kinds import DENSE, KINDS, Kind, lacking
+from isometry.collections.table import ID, ROWS_PER_WRITE, SEQ, SPANS_TYPE, is_internal
 from isometry.errors import DuplicateIds, InvalidInput
 from isometry.vectors import take
 
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from isometry.collections.table import DocumentTable
     from isometry.encoders import Encoder, Progress
 
-__all__ = ["Given", "check_distinct", "counts", "parts", "shape_rows", "user_vectors", "with_ids"]
+__all__ = ["Given", "check_distinct", "counts", "parts", "shape_rows", "spans_column", "user_vectors", "with_ids"]
 
 Given: TypeAlias = "dict[str, Any]"
 """The caller's own vectors, by kind; nothing for a kind of which there are none."""
 
-_ROWS_PER_WRITE = 1 << 32
 _SHOWN = 3
 
 
@@ -174,7 +173,7 @@ def shape_rows(
     own = [field for field in stored if not is_internal(field.name)]
     rows = coerce(records, merge_schema(pa.schema(own) if own else None, records, where))
     n = len(rows)
-    columns: dict[str, pa.Array] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * _ROWS_PER_WRITE)}
+    columns: dict[str, pa.Array] = {SEQ: pa.array(np.arange(n) + (table.version + 1) * ROWS_PER_WRITE)}
     present = [name for name in manifest.text_fields if name in rows.column_names]
     if encoders and not present:
         raise InvalidInput(
@@ -187,8 +186,7 @@ def shape_rows(
             made, spans = kind.encode(encoders[key], rows, present, manifest.passages, progress)
             vectors = kind.taken(made, f"what {encoders[key].fingerprint} made of {where}")
             if spans is not None:
-                cut = [[{"start": start, "end": end} for start, end in cuts] for cuts in spans]
-                columns[SPANS] = pa.array(cut, SPANS_TYPE)
+                columns[kind.spans] = spans_column(spans)
         if vectors is not None:
             columns[kind.column] = kind.to_column(vectors)
         elif kind.dim is not None:
@@ -198,12 +196,19 @@ def shape_rows(
             )
     # An attribute is stored from its first value on: a column of nothing but nulls has no type to keep.
     rows = rows.drop_columns([field.name for field in rows.schema if pa.types.is_null(field.type)])
-    for name in (SEQ, SPANS, *(kind.column for kind in KINDS.values())):
+    own_columns = [SEQ, kinds[DENSE].spans, *(kind.column for kind in kinds.values())]
+    # Columns of another generation are filled with nulls: vectors of its space are not made here.
+    for name in dict.fromkeys([*own_columns, *filter(is_internal, stored.names)]):
         if name in columns:
             rows = rows.append_column(pa.field(name, columns[name].type, nullable=name != SEQ), columns[name])
         elif name in stored.names:
             rows = rows.append_column(stored.field(name), pa.nulls(n, stored.field(name).type))
     return rows
+
+
+def spans_column(spans: list[list[tuple[int, int]]]) -> pa.Array:
+    """Return where passages are as the table of documents keeps it."""
+    return pa.array([[{"start": start, "end": end} for start, end in cuts] for cuts in spans], SPANS_TYPE)
 
 
 def _content_hash(row: dict[str, Any]) -> str:

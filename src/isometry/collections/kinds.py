@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from isometry.collections.costs import Cost, dense_recall, queries_of, sparse_recall, token_recall
-from isometry.collections.table import SPARSE, TOKENS, VECTORS, folder_bytes, sparse_vectors_of, vectors_of
+from isometry.collections.table import SPANS, SPARSE, TOKENS, VECTORS, folder_bytes, sparse_vectors_of, vectors_of
 from isometry.collections.tail import Tailed
 from isometry.collections.texts import encode_passages, encode_tokens, encode_whole
 from isometry.errors import Damaged, InvalidInput, SpecError
@@ -64,6 +64,13 @@ class Kind(ABC, Generic[V]):
         Their dimensions; None while no dense vector is known.
     metric : str
         The collection's.
+    generation : int
+        How many encoders came before: each has columns of its own.
+
+    Attributes
+    ----------
+    column, spans : str
+        Where the table of documents keeps vectors, and where their passages are.
     """
 
     name: ClassVar[KindName]
@@ -72,8 +79,8 @@ class Kind(ABC, Generic[V]):
     """Begins the names of parameters, settings, reports and columns of records that belong to it."""
     since: ClassVar[int]
     """Format version that first had it."""
-    column: ClassVar[str]
-    """Where the table of documents keeps it."""
+    stem: ClassVar[str]
+    """The column of the table of documents that keeps it; later generations have a number behind."""
     most_dim: ClassVar[int] = 1 << 20
     one: ClassVar[str]
     words: ClassVar[str]
@@ -87,9 +94,10 @@ class Kind(ABC, Generic[V]):
     examples: ClassVar[str]
     """Specifications of some of them."""
 
-    def __init__(self, dim: int | None, metric: str) -> None:
+    def __init__(self, dim: int | None, metric: str, generation: int = 0) -> None:
         self.dim = dim
         self.metric = metric
+        self.column, self.spans = (f"{stem}_{generation}" if generation else stem for stem in (self.stem, SPANS))
 
     @classmethod
     def called(cls, what: str) -> str:
@@ -193,7 +201,7 @@ class Dense(Kind[MultiVectors]):
     name = DENSE
     prefix = ""
     since = 1
-    column = VECTORS
+    stem = VECTORS
     one = "a vector"
     words = "vectors"
     form = "with {dim} numbers per record"
@@ -221,7 +229,7 @@ class Dense(Kind[MultiVectors]):
 
     def of_rows(self, rows: pa.Table | pa.RecordBatch) -> MultiVectors:
         """Return the vectors of each document, one per passage."""
-        return vectors_of(rows)
+        return vectors_of(rows, self.column)
 
     def default_spec(self, vectors: MultiVectors) -> str:
         """As `isometry.indexes.default_spec`."""
@@ -250,7 +258,7 @@ class Sparse(Kind["csr_array"]):
     name = "sparse"
     prefix = "sparse_"
     since = 2
-    column = SPARSE
+    stem = SPARSE
     most_dim = (1 << 31) - 1
     one = "a sparse vector"
     words = "sparse vectors"
@@ -318,7 +326,7 @@ class Multi(Kind[MultiVectors]):
     name = "multi"
     prefix = "multi_"
     since = 3
-    column = TOKENS
+    stem = TOKENS
     one = "a set of token vectors"
     words = "token vectors"
     form = "with a list of {dim} numbers per token"
@@ -402,14 +410,11 @@ KINDS: dict[str, type[Kind[Any]]] = {kind.name: kind for kind in (Dense, Sparse,
 
 def kinds_of(manifest: Manifest, table: DocumentTable | None = None) -> dict[str, Kind[Any]]:
     """Return the kinds that a collection has: dense vectors always, the others where it has dimensions for them."""
-    dims = {name: manifest.setting(kind, "dim") for name, kind in KINDS.items()}
+    dense = Dense(manifest.dim, manifest.metric, manifest.generation)
     if table is not None:
-        dims[DENSE] = table.dim or dims[DENSE]
-    return {
-        name: kind(dims[name], manifest.metric)
-        for name, kind in KINDS.items()
-        if name == DENSE or dims[name] is not None
-    }
+        dense.dim = table.dim_of(dense.column) or dense.dim
+    dims = {name: manifest.setting(kind, "dim") for name, kind in KINDS.items() if name != DENSE}
+    return {DENSE: dense} | {name: KINDS[name](dim, manifest.metric) for name, dim in dims.items() if dim is not None}
 
 
 def damaged_index(problem: str) -> Damaged:

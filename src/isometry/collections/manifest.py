@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isometry.collections.kinds import DENSE, KINDS, Kind
+from isometry.collections.migration import SPACE, Migration, is_count, is_name
 from isometry.errors import Damaged, InvalidInput, NewerFormat, NotFound
 from isometry.indexes import METRICS
 from isometry.storage import atomic_write_json, read_json
@@ -15,8 +16,10 @@ __all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest"]
 
 MANIFEST = "collection.json"
 KIND = "isometry-collection"
-FORMAT_VERSION = max(kind.since for kind in KINDS.values())
-"""A collection is written as the first version that had all kinds of its vectors, which older versions read."""
+FORMAT_VERSION = 4
+"""A collection is written as the first version that had all that it has, which older versions read."""
+MIGRATED = 4
+"""The first version that could change encoders."""
 SETTINGS = ("dim", "encoder", "spec")
 """What there is once for each kind of vectors."""
 _MAX_BYTES = 1 << 20
@@ -54,6 +57,10 @@ class Manifest:
         The index over sparse vectors that was asked for.
     multi_dim, multi_encoder, multi_spec
         As `sparse_dim` (dimensions of a token), `sparse_encoder` and `sparse_spec`, for token vectors.
+    generation : int
+        How many encoders of dense vectors came before this one; each has columns of its own in the table.
+    migration : Migration or None
+        The change of encoders that is under way.
     """
 
     uuid: str
@@ -72,6 +79,8 @@ class Manifest:
     multi_dim: int | None = None
     multi_encoder: dict[str, Any] | None = None
     multi_spec: str | None = None
+    generation: int = 0
+    migration: Migration | None = None
 
     def setting(self, kind: type[Kind[Any]] | Kind[Any], what: str) -> Any:
         """Return the dim, encoder or spec of a kind of vectors."""
@@ -86,12 +95,29 @@ class Manifest:
                     del content[kind.called(what)]
             else:
                 version = max(version, kind.since)
+        if self.generation or self.migration is not None:
+            version = max(version, MIGRATED)
+        else:
+            del content["generation"], content["migration"]
         atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": version, **content})
 
     def with_segment(self, segment: str | None, specs: dict[str, str | None]) -> Manifest:
         """Return a copy that points to another segment, built as the specifications by kind ask."""
         changed = {KINDS[name].called("spec"): spec for name, spec in specs.items()}
         return replace(self, segment=segment, **changed)  # type: ignore[arg-type]
+
+    def as_of(self, version: int) -> Manifest:
+        """Return the manifest for a version of the table: before a switch of encoders it is that of the old one."""
+        migration = self.migration
+        if migration is None or migration.since is None or version >= migration.since:
+            return self
+        return self.swapped(None)
+
+    def swapped(self, migration: Migration | None) -> Manifest:
+        """Return a copy that lives in the other space of the migration, with another migration from there on."""
+        assert self.migration is not None
+        there = {name: getattr(self.migration, name) for name in SPACE}
+        return replace(self, migration=migration, **there)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -125,6 +151,7 @@ class Manifest:
         try:
             later = [kind.called(what) for kind in KINDS.values() if kind.since > 1 for what in SETTINGS]
             known: dict[str, Any] = {"spec": None, **dict.fromkeys(later), **data}  # those of isometry 0.1 have none
+            known = {"generation": 0, **known, "migration": Migration.read(data.get("migration"))}
             return _checked(cls(**{field.name: known[field.name] for field in fields(cls)}))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
@@ -149,6 +176,6 @@ def _checked(manifest: Manifest) -> Manifest:
     names = manifest.text_fields
     expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), "text_fields")
     expect(isinstance(manifest.passages, bool), "passages")
-    segment = manifest.segment
-    expect(segment is None or (isinstance(segment, str) and segment.isalnum()), "segment")
+    expect(is_name(manifest.segment), "segment")
+    expect(is_count(manifest.generation), "generation")
     return replace(manifest, text_fields=tuple(names))

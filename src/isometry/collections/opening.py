@@ -134,7 +134,7 @@ def open(
         Look at the documents as they were at this version (see `Collection.versions`), read-only.
     encoder : str, path or object, optional
         For a collection whose encoder was passed as an object, or to use a loaded one again. Its fingerprint must be
-        the one that the collection was made with.
+        the one that the collection was made with; while it migrates, also that of the other encoder.
     sparse_encoder, multi_encoder : str, path or object, optional
         The same for sparse vectors and for multi-vectors.
 

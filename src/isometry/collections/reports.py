@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["AddReport", "BuildReport", "OptimizeReport", "Stats", "VerifyReport"]
+__all__ = ["AddReport", "BuildReport", "MigrationReport", "OptimizeReport", "Stats", "VerifyReport"]
 
 
 class _Report:
@@ -114,6 +114,57 @@ class OptimizeReport(_Report):
 
 
 @dataclass(frozen=True)
+class MigrationReport(_Report):
+    """How far a change of encoders has come, and what its map keeps.
+
+    Attributes
+    ----------
+    stage : {"planned", "serving", "switched"}
+        The map is ready and nothing has changed; queries are encoded by the new encoder and mapped; documents are
+        searched by their new vectors, and what was before is kept for a rollback.
+    encoder, previous : str, str or None
+        Fingerprints of the new and the old encoder; None for vectors of your own.
+    method : str or None
+        The kind of map, as in `isometry.transforms.Alignment`; None without a map.
+    pairs : int
+        Stored passages that were encoded anew to learn and to judge it.
+    kept, kept_interval : float or None, (float, float) or None
+        Share of the ten nearest documents of a stored vector that its new vector, mapped, finds as well, in this
+        collection by its own index, with a 95 % interval.
+    judged : int
+        Passages that it was measured with; they taught nothing.
+    textless : float or None
+        Share of the stored vectors drawn that have no text: nothing can be encoded in their place.
+    mapped : bool
+        Whether queries go through the map now.
+    documents, embedded : int
+        Documents, and how many of them have vectors of the new encoder.
+    seconds_left : float or None
+        What encoding the rest will take, by the speed that the sample had.
+    build : BuildReport or None
+        The index over the new vectors, if this call built it.
+    seconds : float
+        Of this call.
+    """
+
+    stage: str
+    encoder: str
+    previous: str | None
+    method: str | None
+    pairs: int
+    kept: float | None
+    kept_interval: tuple[float, float] | None
+    judged: int
+    textless: float | None
+    mapped: bool
+    documents: int
+    embedded: int
+    seconds_left: float | None
+    build: BuildReport | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class VerifyReport(_Report):
     """What `verify` found.
 
@@ -169,6 +220,8 @@ class Stats(_Report):
         The same of token vectors.
     multi_recall, multi_recall_interval, multi_recall_queries, multi_bytes_per_vector
         What their index costs, as in `BuildReport`.
+    migration : dict or None
+        The `MigrationReport` of a change of encoders that is under way.
     attributes : dict
         Name and type of each attribute.
     fragments : int
@@ -206,6 +259,7 @@ class Stats(_Report):
     multi_recall_queries: int
     multi_bytes_per_vector: float | None
     multi_encoder: str | None
+    migration: dict[str, Any] | None
     attributes: dict[str, str]
     fragments: int
     bytes_documents: int

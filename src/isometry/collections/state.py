@@ -7,9 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from isometry.collections.kinds import DENSE, kinds_of
 from isometry.collections.manifest import MANIFEST, Manifest
 from isometry.collections.segment import Segment
-from isometry.collections.table import DocumentTable
+from isometry.collections.table import VECTORS, DocumentTable
 from isometry.collections.view import View
 from isometry.errors import Damaged, NotFound, check_range
 
@@ -42,6 +43,7 @@ class State:
         self._stamp: tuple[int, ...] = ()
         if version is not None:
             self._view = self._view_of(check_range("version", version, 1))
+            self.manifest = self._view.manifest
 
     def view(self) -> View:
         """Return a view of the newest state; cheap when nothing changed."""
@@ -77,7 +79,8 @@ class State:
     def _load(self, known: View | None) -> View:
         for attempt in range(_ATTEMPTS):
             self.manifest = manifest = Manifest.read(self.path)
-            old = known if known is not None and manifest.segment == known.segment_name else None
+            same = known is not None and manifest.generation == known.manifest.generation
+            old = known if known is not None and same and manifest.segment == known.segment_name else None
             try:
                 segment = old.segment if old is not None else self.open_segment(manifest)
             except Damaged:
@@ -86,8 +89,10 @@ class State:
                     raise
                 continue
             table = old.table.newest() if old is not None else DocumentTable(self.path / DOCUMENTS)
-            if old is not None and table is old.table:
+            if old is not None and table is old.table and manifest == old.manifest:
                 return old
+            if Manifest.read(self.path).generation != manifest.generation:
+                continue  # a switch of encoders came between manifest and documents
             return View(table, segment, manifest, previous=old)
         raise AssertionError("the loop returns or raises")
 
@@ -97,7 +102,14 @@ class State:
             span = f"{known[0]} to {known[-1]}" if known else "none, it is empty"
             raise NotFound(f"{self.path} has no version {version}; it can show {span}")
         table = DocumentTable(self.path / DOCUMENTS, version=version)
-        return View(table, self.open_segment(self.manifest), self.manifest)
+        manifest = self.manifest.as_of(version)
+        column = kinds_of(manifest, table)[DENSE].column
+        if column not in table.schema.names and any(name.startswith(VECTORS) for name in table.schema.names):
+            raise NotFound(
+                f"version {version} of {self.path} is from before its encoder was changed, and what was needed to "
+                "search it is gone; open a later version"
+            )
+        return View(table, self.open_segment(manifest), manifest)
 
     def _unchanged(self, view: View) -> bool:
         stamp = self._read_stamp()

@@ -17,7 +17,7 @@ from isometry.storage import fsync_path, is_out_of_space
 from isometry.vectors import MultiVectors, from_arrow, sparse_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ID",
+    "ROWS_PER_WRITE",
     "SEQ",
     "SPANS",
     "SPANS_TYPE",
@@ -40,6 +41,8 @@ __all__ = [
 ID = "id"
 SEQ = "_seq"
 """Which write stored this row: never used twice, so that an index can tell rows that are new, replaced or gone."""
+ROWS_PER_WRITE = 1 << 32
+"""Numbers that the write which leads to one version may use."""
 SPANS = "_spans"
 """Where each passage starts and ends in the document's text, in characters."""
 SPANS_TYPE = pa.list_(pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
@@ -58,7 +61,7 @@ def is_internal(name: str) -> bool:
     return name.startswith("_")
 
 
-def vectors_of(rows: pa.Table | pa.RecordBatch, column: str = VECTORS, dim: int | None = None) -> MultiVectors:
+def vectors_of(rows: pa.Table | pa.RecordBatch, column: str, dim: int | None = None) -> MultiVectors:
     """Return the stored vectors of `rows`, several per document; one without any (null) has none."""
     lists = rows[column]
     if isinstance(lists, pa.ChunkedArray):
@@ -110,10 +113,9 @@ class DocumentTable:
         """Names of the user's columns."""
         return [name for name in self.schema.names if not is_internal(name)]
 
-    @cached_property
-    def dim(self) -> int | None:
-        """Dimensions of the stored vectors; None while no vector was stored."""
-        return self.schema.field(VECTORS).type.value_type.list_size if VECTORS in self.schema.names else None
+    def dim_of(self, column: str) -> int | None:
+        """Return the dimensions of the vectors in a column of lists of them; None while there is no such column."""
+        return self.schema.field(column).type.value_type.list_size if column in self.schema.names else None
 
     def __len__(self) -> int:
         return self._dataset.count_rows() if self._dataset is not None else 0
@@ -124,9 +126,7 @@ class DocumentTable:
             with _storage_errors(self.path):
                 if self._dataset.latest_version == self._dataset.version:
                     return self
-        table = DocumentTable(self.path)
-        table._durable = self._durable
-        return table
+        return self._reopened()
 
     def versions(self) -> list[int]:
         """Return the versions that can still be opened, oldest first."""
@@ -173,10 +173,37 @@ class DocumentTable:
         with _storage_errors(self.path):
             self._widen(rows.schema)
             merge = self._dataset.merge_insert(ID).when_matched_update_all().when_not_matched_insert_all()
-            transaction, counts = merge.execute_uncommitted(rows)
-            self._flush()
-            lance.LanceDataset.commit(self._dataset, transaction)
-        return self._committed(), int(counts["num_updated_rows"])
+            replaced = self._merge(merge, rows)
+        return self._committed(), replaced
+
+    def fill(self, make: Callable[[NDArray[np.int64]], pa.Table]) -> DocumentTable:
+        """Add columns in one commit, from what `make` returns for the sequence numbers of some rows, row for row."""
+        schema = make(np.zeros(0, np.int64)).schema
+
+        def rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+            made = make(batch[SEQ].to_numpy()).combine_chunks()
+            return pa.RecordBatch.from_arrays([made[name].combine_chunks() for name in schema.names], schema=schema)
+
+        assert self._dataset is not None
+        with _storage_errors(self.path):
+            self._dataset.add_columns(lance.batch_udf(output_schema=schema)(rows), read_columns=[SEQ])
+        return self._committed()
+
+    def update(self, rows: pa.Table) -> DocumentTable:
+        """Replace what the rows with these sequence numbers have in the columns of `rows`, in one commit."""
+        assert self._dataset is not None
+        with _storage_errors(self.path):
+            self._merge(self._dataset.merge_insert(SEQ).when_matched_update_all(), rows)
+        return self._committed()
+
+    def without(self, columns: list[str]) -> DocumentTable:
+        """Drop columns and give their bytes back (once older versions are forgotten), in one commit: O(table)."""
+        if self._dataset is None or not columns:
+            return self
+        with _storage_errors(self.path):
+            kept = self._dataset.scanner(columns=[name for name in self.schema.names if name not in columns])
+            lance.write_dataset(kept.to_reader(), self.path, mode="overwrite")
+        return self._committed()
 
     def delete(self, where: Any) -> tuple[DocumentTable, int]:
         """Delete the rows that match a filter; return the new version and how many went."""
@@ -222,9 +249,21 @@ class DocumentTable:
         if new:
             self._dataset.add_columns(pa.schema([field.with_nullable(True) for field in new]))
 
+    def _merge(self, merge: Any, rows: pa.Table) -> int:
+        assert self._dataset is not None
+        transaction, counts = merge.execute_uncommitted(rows)
+        self._flush()
+        lance.LanceDataset.commit(self._dataset, transaction)
+        return int(counts["num_updated_rows"])
+
     def _committed(self) -> DocumentTable:
         self._flush()
-        return self.newest()
+        return self._reopened()  # Lance has moved the dataset in hand on, but what is cached of it is old
+
+    def _reopened(self) -> DocumentTable:
+        table = DocumentTable(self.path)
+        table._durable = self._durable
+        return table
 
     def _flush(self) -> None:
         for folder in _FOLDERS:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from isometry.collections.ingest import shown
 from isometry.collections.kinds import DENSE, kinds_of
+from isometry.collections.migration import MIGRATIONS, Batches, Migration, read_map
 from isometry.collections.segment import Segment
-from isometry.collections.table import ID, SEQ, SPANS, DocumentTable, folder_bytes
+from isometry.collections.table import ID, SEQ, DocumentTable, folder_bytes
 from isometry.errors import InvalidInput, IsometryError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def check_collection(documents: Path, indexes: Path, manifest: Manifest) -> dict
                 problems += _segment_problems(table, segment, manifest)
     except IsometryError as error:
         problems.append(f"the index can't be used: {error}. Run optimize to build it again")
+    if manifest.migration is not None:
+        problems += _migration_problems(documents.parent, manifest.migration)
     checked = folder_bytes(segment.path) if segment is not None else 0
     return {"ok": not problems, "problems": problems, **counts, "bytes_checked": checked}
 
@@ -51,8 +54,10 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     problems: list[str] = []
     if not table.version:
         return problems
-    if None not in (table.dim, manifest.dim) and table.dim != manifest.dim:
-        problems.append(f"the vectors have {table.dim} dimensions; the collection is made for {manifest.dim}")
+    every = kinds_of(manifest, table)
+    dense = every[DENSE]
+    if manifest.dim not in (None, dense.dim):
+        problems.append(f"the vectors have {dense.dim} dimensions; the collection is made for {manifest.dim}")
     keys = table.scan([ID, SEQ])
     for name in (ID, SEQ):
         if keys[name].null_count:
@@ -60,8 +65,8 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
         repeated = len(keys) - pc.count_distinct(keys[name]).as_py()
         if repeated:
             problems.append(f"{repeated} documents share their {name} with another")
-    has_spans = SPANS in table.schema.names
-    kinds = [kind for kind in kinds_of(manifest, table).values() if kind.column in table.schema.names]
+    has_spans = dense.spans in table.schema.names
+    kinds = [kind for kind in every.values() if kind.column in table.schema.names]
     for batch in table.batches(table.schema.names):
         counts["documents"] += len(batch)
         for kind in kinds:
@@ -76,7 +81,7 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
                 continue
             counts["vectors"] += len(vectors.tokens)
             if has_spans:
-                spans = batch[SPANS].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
+                spans = batch[dense.spans].value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
                 unlike = np.flatnonzero((spans >= 0) & (spans != vectors.lengths))
                 if len(unlike):
                     names = batch[ID].take(unlike).to_pylist()
@@ -84,6 +89,19 @@ def _document_problems(table: DocumentTable, manifest: Manifest, counts: dict[st
     if counts["documents"] != len(keys):
         problems.append(f"{counts['documents']} documents were read, {len(keys)} have keys")
     return problems
+
+
+def _migration_problems(collection: Path, migration: Migration) -> list[str]:
+    """Read what a migration keeps aside."""
+    folder = collection / MIGRATIONS / migration.folder
+    try:
+        if migration.fit is not None:
+            read_map(folder, verify=True)
+        if migration.dim is not None and migration.stage != "switched":
+            Batches(folder, migration.dim, verify=True)
+    except IsometryError as error:
+        return [f"the migration can't go on: {error}. The documents are unharmed: roll it back, and begin again"]
+    return []
 
 
 def _segment_problems(table: DocumentTable, segment: Segment, manifest: Manifest) -> list[str]:

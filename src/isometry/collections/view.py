@@ -18,7 +18,7 @@ import pyarrow as pa
 from isometry import ranked
 from isometry.collections.kinds import DENSE, Kind, damaged_index, kinds_of
 from isometry.collections.segment import LEXICAL, joined_ids
-from isometry.collections.table import ID, SEQ, SPANS
+from isometry.collections.table import ID, SEQ
 from isometry.collections.texts import join_texts
 from isometry.collections.where import Where, check_where, filter_errors
 from isometry.indexes import BM25
@@ -88,6 +88,7 @@ class View:
     ) -> None:
         self.table = table
         self.segment = segment
+        self.manifest = manifest
         self.text_fields = [name for name in manifest.text_fields if name in table.columns]
         self.kinds = kinds_of(manifest, table)
         self.passages = manifest.passages
@@ -149,15 +150,27 @@ class View:
 
     def spans(self, documents: NDArray[np.int64], vectors: NDArray[np.int64]) -> list[tuple[int, int] | None]:
         """Return where the passage of each vector is in its document; None where the text is one passage."""
-        within = vectors - self._starts[documents]
+        within = self.places(documents, vectors)
         several = (np.diff(self._starts)[documents] > 1) & (vectors >= 0)
-        if SPANS not in self.table.schema.names or not several.any():
+        column = self.kinds[DENSE].spans
+        if column not in self.table.schema.names or not several.any():
             return [None] * len(documents)
         found: list[tuple[int, int] | None] = []
-        for row, place, wanted in zip(self.rows(documents, [SPANS])[SPANS].to_pylist(), within, several, strict=True):
+        for row, place, wanted in zip(self.rows(documents, [column])[column].to_pylist(), within, several, strict=True):
             cut = row[place] if wanted and row and place < len(row) else None
             found.append((cut["start"], cut["end"]) if cut else None)
         return found
+
+    def places(self, documents: NDArray[np.int64], vectors: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which vector of its document each vector is, from 0."""
+        return vectors - self._starts[documents]
+
+    def draw(self, most: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw vectors of the documents shown, all different: return the document and the number of each."""
+        mask = self._vector_mask(self._alive)
+        there = np.arange(self._starts[-1]) if mask is None else np.flatnonzero(mask)
+        vectors = np.sort(random.choice(there, min(most, len(there)), replace=False, shuffle=False))
+        return np.searchsorted(self._starts, vectors, side="right") - 1, vectors
 
     def allowed(self, where: Any) -> NDArray[np.bool_] | None:
         """Return which documents exist and match a filter; None means all of them. Cached per filter.

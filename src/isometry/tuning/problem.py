@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.collections import Collection
+from isometry.collections.kinds import DENSE, kinds_of
+from isometry.collections.manifest import Manifest
 from isometry.collections.state import DOCUMENTS
-from isometry.collections.table import ID, VECTORS, DocumentTable, vectors_of
+from isometry.collections.table import ID, DocumentTable
 from isometry.errors import InvalidInput, check_choice
 from isometry.indexes import METRICS
 from isometry.vectors import as_dense
@@ -127,12 +129,13 @@ def prepare(
 def _stored(collection: Collection) -> tuple[Floats, list[str]]:
     """Return the vectors of a collection, and the document of each."""
     table = DocumentTable(collection.path / DOCUMENTS, version=collection.version or None)
-    if VECTORS not in table.schema.names:
+    dense = kinds_of(Manifest.read(collection.path).as_of(table.version), table)[DENSE]
+    if dense.column not in table.schema.names:
         raise InvalidInput(f"{collection.path} has no vectors, so there is nothing to tune: it is searched by words")
-    vectors: list[Floats] = [np.zeros((0, table.dim or 1), np.float32)]
+    vectors: list[Floats] = [np.zeros((0, dense.dim or 1), np.float32)]
     documents: list[str] = []
-    for batch in table.batches([ID, VECTORS]):
-        own = vectors_of(batch)
+    for batch in table.batches([ID, dense.column]):
+        own = dense.of_rows(batch)
         vectors.append(own.tokens)
         documents += [name for name, n in zip(batch[ID].to_pylist(), own.lengths, strict=True) for _ in range(n)]
     return np.concatenate(vectors), documents

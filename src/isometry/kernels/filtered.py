@@ -142,7 +142,7 @@ def search(
     width : int
         How many rows that pass are looked for.
     room : int
-        Most rows that a walk remembers, at least 16 `near`.
+        Most rows that a walk remembers, at least 8 `near`.
     near : int
         How many of the nearest rows must be opened before a query says how to go on.
     bridge_from, walk_from : float
@@ -168,30 +168,32 @@ def search(
         epoch = next_epoch(seen)
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
         size, _, _, scored = advance(
-            rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, near, None, None, None, None, None, 0
-        )
-        seen_near = min(size, 16 * near)
+            rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near, None,
+            None, None, None, None, 0,
+        )  # fmt: skip
         met = 0.0
-        for j in range(seen_near):
+        for j in range(size):
             met += leading[_slot(beam[j])]
         # The share of all rows counts as much as 8 rows that were looked at.
-        shares[i] = (met + 8 * share) / (seen_near + 8)
+        shares[i] = (met + 8 * share) / (size + 8)
         work[i, 0], work[i, 1] = scored, 0
         if shares[i] >= walk_from:
             ways[i] = WALK
-            if shares[i] >= _NEARLY_ALL:
-                until = min(room, int(np.ceil(width / shares[i])))
+            wanted = width * np.sqrt(shares[i])
+            opened = int(np.ceil(wanted / shares[i]))
+            if shares[i] >= _NEARLY_ALL and wanted - 3 * np.sqrt(wanted * (1 - shares[i])) >= ids_out.shape[1]:
                 size, _, _, scored = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, None,
-                    None, None, 0,
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:opened], beam[:opened],
+                    min(size, opened), opened, None, None, None, None, None, 0,
                 )  # fmt: skip
-                size = min(size, until)
                 count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
             else:
-                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
+                wide = max(size, min(room, int(np.ceil(2 * most / shares[i]))))
+                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores[:most], found[:most])
                 size, _, count, scored = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, room, None, None, leading,
-                    found_scores, found, count,
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
+                    None, leading, found_scores[:most], found[:most], count,
                 )  # fmt: skip
         elif shares[i] >= bridge_from:
             ways[i] = BRIDGE

@@ -22,7 +22,7 @@ __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 
 SCAN, BRIDGE, WALK = 0, 1, 2
 _NEARLY_ALL = 0.75
-"""Share near a query from which a beam that is wider by what it loses does as well as one that counts what passes."""
+"""Share from which a beam that is wider by what it loses does as well as one that counts what passes."""
 
 
 @inlined()
@@ -32,13 +32,12 @@ def _slot(entry):
 
 
 @inlined()
-def _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found):
-    """Put the rows of a beam that pass into `found`, marked as seen; returns how many there are."""
+def _passing_of(beam_scores, beam, size, passing, found_scores, found):
+    """Put the rows of a beam that pass into `found`; returns how many there are."""
     n_found = 0
     for i in range(size):
         slot = _slot(beam[i])
         if passing[slot]:
-            seen[slot] = epoch
             n_found, _ = offer(found_scores, found, n_found, beam_scores[i], slot)
     return n_found
 
@@ -84,14 +83,15 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
 
 @inlined()
 def _bridge(
-    rows, space, graph, query, seen, todo, beam_scores, beam, size, gates, passing, enough, bridges, found_scores, found
+    rows, space, graph, query, seen, todo, beam, size, gates, passing, enough, bridges, found_scores, found, n_found
 ):
-    """Walk over rows that are `passing` only, from those of a beam that pass and from its first `gates` that do not.
+    """Walk over rows that are `passing` only, from those found so far and from the first `gates` of a beam that are not.
 
     Returns the number found, how many rows were scored, and how many were looked through.
     """
     epoch, ahead = next_epoch(seen), ahead_of(rows)
-    n_found = _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found)
+    for i in range(n_found):
+        seen[found[i]] = epoch
     gate = at = scored = looked = 0
     while at < n_found or (gate < min(gates, size) and n_found < len(found)):
         if at < n_found and found[at] < 0:
@@ -167,10 +167,18 @@ def search(
         query = prepare(rows, values, codes)
         epoch = next_epoch(seen)
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
-        size, _, _, scored = advance(
-            rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near, None,
-            None, None, None, None, 0,
-        )  # fmt: skip
+        if share >= _NEARLY_ALL:
+            size, _, _, scored = advance(
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                None, None, None, None, None, 0,
+            )  # fmt: skip
+            count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
+        else:
+            count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
+            size, _, count, scored = advance(
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                None, None, leading, found_scores, found, count,
+            )  # fmt: skip
         met = 0.0
         for j in range(size):
             met += leading[_slot(beam[j])]
@@ -186,20 +194,19 @@ def search(
                     rows, space, graph, query, seen, epoch, todo, beam_scores[:opened], beam[:opened],
                     min(size, opened), opened, None, None, None, None, None, 0,
                 )  # fmt: skip
-                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
             else:
                 most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
                 wide = max(size, min(room, int(np.ceil(2 * most / shares[i]))))
-                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores[:most], found[:most])
                 size, _, count, scored = advance(
                     rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
-                    None, leading, found_scores[:most], found[:most], count,
+                    None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
         elif shares[i] >= bridge_from:
             ways[i] = BRIDGE
             count, scored, looked = _bridge(
-                rows, space, graph, query, seen, todo, beam_scores, beam, size, near, leading, enough, bridges,
-                found_scores, found,
+                rows, space, graph, query, seen, todo, beam, size, near, leading, enough, bridges, found_scores, found,
+                count,
             )  # fmt: skip
             work[i, 1] = looked
         else:

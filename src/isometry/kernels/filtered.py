@@ -3,7 +3,8 @@
 A query first walks past all rows until it is near. What share of the rows there pass says how to go on:
 
 - *walk*: past all rows still, until the best rows that pass are nearer than any that is left to open (so over-fetching
-  ends where each query has enough);
+  ends where each query has enough). It looks for fewer that pass than a bridging walk, by the root of their share, and
+  finds as much: it opens more rows for each of them;
 - *bridge*: past rows that pass only; a neighbour that does not is looked through, to its own neighbours (ACORN-1: Patel
   et al., SIGMOD 2024, arXiv:2403.04871, section 5.2; unlike there, the walk comes near over all rows, so that queries
   far from what passes find a way in);
@@ -85,7 +86,7 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
 def _bridge(
     rows, space, graph, query, seen, todo, beam, size, gates, passing, enough, bridges, found_scores, found, n_found
 ):
-    """Walk over rows that are `passing` only, from those found so far and from the first `gates` of a beam that are not.
+    """Walk over rows that are `passing` only, from those found so far and the first `gates` of a beam that are not.
 
     Returns the number found, how many rows were scored, and how many were looked through.
     """

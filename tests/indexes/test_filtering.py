@@ -70,6 +70,20 @@ def test_every_strategy_finds_k_that_pass(index, exact, x, q, share, strategy):
             np.testing.assert_allclose(scores, of, rtol=0.02, atol=0.02)
 
 
+def test_one_effort_finds_about_as_much_whichever_way_a_query_goes(index, exact, x, q):
+    for share in (0.4, 0.6, 0.9):
+        mask = masks(x, q, share)["random"]
+        wanted = exact.search(q, 10, allowed=mask)[0]
+        found = [recall(index.search(q, 10, effort=12, allowed=mask, strategy=way)[0], wanted) for way in STRATEGIES]
+        assert max(found[1:]) - min(found[1:]) < 0.1, (share, found)
+
+
+def test_a_walk_with_more_effort_finds_what_it_came_past_early(index, exact, x, q):
+    for mask in masks(x, q, 0.1).values():
+        wanted = exact.search(q, 10, allowed=mask)[0]
+        assert recall(index.search(q, 10, effort=400, allowed=mask, strategy="walk")[0], wanted) > 0.97
+
+
 def test_the_planner_scans_few_and_walks_among_many(index, q):
     order = np.random.default_rng(0).random(N)
     few, half, most = (index.plan(q, allowed=order < share, effort=32) for share in (0.01, 0.5, 0.95))
@@ -137,6 +151,7 @@ def test_the_choice_follows_the_work():
     assert [way.scans for way in ways] == [True, True, False, False]
     assert ways[2].bridge_from < 0.1 < ways[2].walk_from < 0.99, "a tenth pass: bridge; nearly all pass: walk"
     assert choose(costs, 60, 10**6, 64, 64, 400).scans, "no walk for fewer rows than are looked for"
+    assert [choose(costs, 3000, 10**6, 10, 64, terms).scans for terms in (32, 1000)] == [True, False]
     with pytest.raises(InvalidInput, match="strategy is 'pre'"):
         choose(costs, 10, 100, 64, 64, 400, "pre")
 

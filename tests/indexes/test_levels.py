@@ -228,6 +228,11 @@ def test_what_redefines_similarity_comes_first(metric):
     np.testing.assert_allclose(scores_of(stretched, q), expected, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("codec", "terms"), [(None, 24), (LVQ(8), 24), (LVQ(4), 24), (Table(), 2 * 24)])
+def test_a_score_adds_up_a_number_per_dimension_or_a_few_per_byte(codec, terms):
+    assert fitted("dot", vectors(), codec=codec)[0].terms == terms
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("refine", [None, Table()], ids=["alone", "behind another"])
 def test_a_codec_of_tables_scores_as_it_decodes(metric, refine):

@@ -196,6 +196,11 @@ class Levels:
         """Dimensions of what a walk reads, as its kernels count them."""
         return self._walk_dim
 
+    @property
+    def terms(self) -> int:
+        """How many numbers the score of a row adds up, or as many as its time is worth: bits and tables add fewer."""
+        return min(self._walk_dim, 2 * sum(array.strides[0] for array in self.walk))
+
     def queries(self, q: Any) -> Queries:
         """Return queries (nq, d) as the levels want them.
 

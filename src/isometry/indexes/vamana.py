@@ -370,8 +370,8 @@ class Vamana(Levelled):
         else:
             way = passing.ways.get((width, strategy))
             if way is None:
-                row_bytes = sum(array.strides[0] for array in self._levels.walk)
-                way = choose(self._costs, matching, count, width, self.degree, row_bytes, strategy)
+                terms = self._levels.terms
+                way = choose(self._costs, matching, count, width, self.degree, terms, strategy)
                 passing.ways[width, strategy] = way
             went = self._search_passing(queries, width, passing, way, threads, ids, scores)
             if told is not None:
@@ -432,8 +432,8 @@ class Vamana(Levelled):
 
         levels, ready, nq = self._levels, self._prepared(), len(ids)
         share = len(passing.slots) / ready.rows
-        least = max(share, min(way.walk_from, 1.0) if way.walk_from else share)
-        room = max(min(ready.rows, _WIDEST, math.ceil(2 * width / least)), 16 * NEAR)
+        least = way.walk_from if 0 < way.walk_from <= 1 else share
+        room = max(min(ready.rows, _WIDEST, math.ceil(2 * width / least)), 8 * NEAR)
         ways, shares = np.zeros(nq, np.int8), np.zeros(nq, np.float32)
         work = np.zeros((nq, 2), np.int64)
         place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)

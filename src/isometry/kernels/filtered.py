@@ -3,7 +3,8 @@
 A query first walks past all rows until it is near. What share of the rows there pass says how to go on:
 
 - *walk*: past all rows still, until the best rows that pass are nearer than any that is left to open (so over-fetching
-  ends where each query has enough);
+  ends where each query has enough). It looks for fewer that pass than a bridging walk, by the root of their share, and
+  finds as much: it opens more rows for each of them;
 - *bridge*: past rows that pass only; a neighbour that does not is looked through, to its own neighbours (ACORN-1: Patel
   et al., SIGMOD 2024, arXiv:2403.04871, section 5.2; unlike there, the walk comes near over all rows, so that queries
   far from what passes find a way in);
@@ -22,7 +23,7 @@ __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 
 SCAN, BRIDGE, WALK = 0, 1, 2
 _NEARLY_ALL = 0.75
-"""Share near a query from which a beam that is wider by what it loses does as well as one that counts what passes."""
+"""Share from which a beam that is wider by what it loses does as well as one that counts what passes."""
 
 
 @inlined()
@@ -32,13 +33,12 @@ def _slot(entry):
 
 
 @inlined()
-def _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found):
-    """Put the rows of a beam that pass into `found`, marked as seen; returns how many there are."""
+def _passing_of(beam_scores, beam, size, passing, found_scores, found):
+    """Put the rows of a beam that pass into `found`; returns how many there are."""
     n_found = 0
     for i in range(size):
         slot = _slot(beam[i])
         if passing[slot]:
-            seen[slot] = epoch
             n_found, _ = offer(found_scores, found, n_found, beam_scores[i], slot)
     return n_found
 
@@ -84,14 +84,15 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
 
 @inlined()
 def _bridge(
-    rows, space, graph, query, seen, todo, beam_scores, beam, size, gates, passing, enough, bridges, found_scores, found
+    rows, space, graph, query, seen, todo, beam, size, gates, passing, enough, bridges, found_scores, found, n_found
 ):
-    """Walk over rows that are `passing` only, from those of a beam that pass and from its first `gates` that do not.
+    """Walk over rows that are `passing` only, from those found so far and the first `gates` of a beam that are not.
 
     Returns the number found, how many rows were scored, and how many were looked through.
     """
     epoch, ahead = next_epoch(seen), ahead_of(rows)
-    n_found = _passing_of(beam_scores, beam, size, passing, seen, epoch, found_scores, found)
+    for i in range(n_found):
+        seen[found[i]] = epoch
     gate = at = scored = looked = 0
     while at < n_found or (gate < min(gates, size) and n_found < len(found)):
         if at < n_found and found[at] < 0:
@@ -142,7 +143,7 @@ def search(
     width : int
         How many rows that pass are looked for.
     room : int
-        Most rows that a walk remembers, at least 16 `near`.
+        Most rows that a walk remembers, at least 8 `near`.
     near : int
         How many of the nearest rows must be opened before a query says how to go on.
     bridge_from, walk_from : float
@@ -167,37 +168,46 @@ def search(
         query = prepare(rows, values, codes)
         epoch = next_epoch(seen)
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
-        size, _, _, scored = advance(
-            rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, near, None, None, None, None, None, 0
-        )
-        seen_near = min(size, 16 * near)
+        if share >= _NEARLY_ALL:
+            size, _, _, scored = advance(
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                None, None, None, None, None, 0,
+            )  # fmt: skip
+            count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
+        else:
+            count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
+            size, _, count, scored = advance(
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                None, None, leading, found_scores, found, count,
+            )  # fmt: skip
         met = 0.0
-        for j in range(seen_near):
+        for j in range(size):
             met += leading[_slot(beam[j])]
         # The share of all rows counts as much as 8 rows that were looked at.
-        shares[i] = (met + 8 * share) / (seen_near + 8)
+        shares[i] = (met + 8 * share) / (size + 8)
         work[i, 0], work[i, 1] = scored, 0
         if shares[i] >= walk_from:
             ways[i] = WALK
-            if shares[i] >= _NEARLY_ALL:
-                until = min(room, int(np.ceil(width / shares[i])))
+            wanted = width * np.sqrt(shares[i])
+            opened = int(np.ceil(wanted / shares[i]))
+            if shares[i] >= _NEARLY_ALL and wanted - 3 * np.sqrt(wanted * (1 - shares[i])) >= ids_out.shape[1]:
                 size, _, _, scored = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, None,
-                    None, None, 0,
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:opened], beam[:opened],
+                    min(size, opened), opened, None, None, None, None, None, 0,
                 )  # fmt: skip
-                size = min(size, until)
-                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
             else:
-                count = _passing_of(beam_scores, beam, size, leading, seen, epoch, found_scores, found)
+                most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
+                wide = max(size, min(room, int(np.ceil(2 * most / shares[i]))))
                 size, _, count, scored = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, room, None, None, leading,
-                    found_scores, found, count,
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
+                    None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
         elif shares[i] >= bridge_from:
             ways[i] = BRIDGE
             count, scored, looked = _bridge(
-                rows, space, graph, query, seen, todo, beam_scores, beam, size, near, leading, enough, bridges,
-                found_scores, found,
+                rows, space, graph, query, seen, todo, beam, size, near, leading, enough, bridges, found_scores, found,
+                count,
             )  # fmt: skip
             work[i, 1] = looked
         else:

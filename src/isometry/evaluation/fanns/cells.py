@@ -15,7 +15,7 @@ from isometry.evaluation.throughput import least_effort, mean_recall, medians, t
 
 __all__ = ["Asked", "Speed", "compare", "counted", "curve"]
 
-_SECONDS, _MOST_REPEATS = 0.02, 50
+_SECONDS, _MOST_REPEATS = 0.05, 100
 """A clock that ticks between other processes' work needs calls that are not too short."""
 
 Search = Callable[[int], NDArray[np.int64]]

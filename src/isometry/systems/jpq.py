@@ -1,6 +1,115 @@
 """JPQ: a query encoder trained on a product-quantised index."""
 
-from isometry.systems.base import Paper, System
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isometry.systems import learned_codes
+from isometry.systems.base import Paper, Progress, System
+from isometry.systems.learned_codes import EXACT, Check, Trials
+
+if TYPE_CHECKING:
+    from isometry.evaluation import Outcome
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Seeds, bytes of a code, and epochs."""
+
+    seeds: int
+    sizes: tuple[int, ...]
+    epochs: int
+
+
+SCALES = {"small": Scale(1, (8, 16), 2), "full": Scale(3, (8, 16, 32), 3)}
+MEASURE = "RR@10"
+GAIN = 1.10
+
+
+def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | None) -> Outcome:
+    """Train on the same codes in three ways, beside quantizers of as many bytes."""
+    from isometry.codecs import ProductQuantizer, RaBitQ
+    from isometry.evaluation import Outcome
+    from isometry.learning import JPQ
+    from isometry.transforms import PCA
+
+    scale, tell = SCALES[size], progress or (lambda *_: None)
+    trials, unmoved = Trials(), True
+    sets = learned_codes.load_sets(data)
+    for each in sets:
+        trials.add(each, EXACT, learned_codes.exact(each.x))
+        for m in scale.sizes:
+            trials.add(each, f"PQ, {m} bytes", learned_codes.flat(each.x, codec=ProductQuantizer(m)))
+            if m > RABITQ_HEADER:
+                bits = min(8 * (m - RABITQ_HEADER) // 64 * 64, each.x.shape[1])
+                parts = {"transform": PCA(bits), "codec": RaBitQ(1)}
+                trials.add(each, f"PCA and RaBitQ, {m} bytes", learned_codes.flat(each.x, **parts))
+            for run in range(seed, seed + scale.seeds):
+                tell(0, None, f"{m} bytes on {each.name}, seed {run}")
+                _, x, taught, asked = learned_codes.rotated(each, m, run)
+                codec = ProductQuantizer(m, random_state=run).fit(x)
+                trials.add(each, f"OPQ, {m} bytes", learned_codes.flat(x, codec=codec), asked)
+                for method, options in WAYS.items():
+                    if m > scale.sizes[0] and method != "JPQ":
+                        continue
+                    trained = JPQ(epochs=scale.epochs, seed=run, **options).fit(codec, x, taught, each.labels)
+                    index = learned_codes.flat(x, codec=trained.codec_)
+                    trials.add(each, f"{method}, {m} bytes", index, trained.map_queries(asked))
+                    unmoved &= np.array_equal(trained.codec_.transform(x[:1000]), codec.transform(x[:1000]))
+    checks = [check for each in sets for check in _checks(trials, each.name, scale)]
+    verdict, because = learned_codes.summed_up([*checks, Check("no code is changed", unmoved, "1,000 vectors each")])
+    figures = list(trials.figures())
+    return Outcome(
+        verdict=verdict,
+        because=because,
+        figures=tuple(figure for figure in figures if figure.method.startswith("JPQ")),
+        baselines=tuple(figure for figure in figures if not figure.method.startswith("JPQ")),
+        settings={
+            "sets": {each.name: [len(each.x), len(each.learn_queries), len(each.queries)] for each in sets},
+            "seeds": scale.seeds,
+            "epochs": scale.epochs,
+            "encoder": "wordllama",
+        },
+    )
+
+
+RABITQ_HEADER = 8
+WAYS: dict[str, dict[str, Any]] = {
+    "JPQ": {},
+    "JPQ, centroids alone": {"query_rate": 0.0},
+    "JPQ, static negatives": {"negatives": "static"},
+    "JPQ, random negatives": {"negatives": "random"},
+}
+
+
+def _checks(trials: Trials, data: str, scale: Scale) -> Iterator[Check]:
+    first, last = scale.sizes[0], scale.sizes[-1]
+    ours, opq = f"JPQ, {first} bytes", f"OPQ, {first} bytes"
+    ratio = trials.mean(data, ours, MEASURE) / max(trials.mean(data, opq, MEASURE), 1e-9)
+    gap = trials.gap(data, ours, opq, MEASURE)
+    yield Check(
+        f"on {data} JPQ has {GAIN} times OPQ's {MEASURE} at {first} bytes",
+        ratio >= GAIN and gap.p_value < 0.05 and gap.mean > 0,
+        f"{ratio:.2f} times, p = {gap.p_value:.4f}",
+    )
+    drawn = f"JPQ, random negatives, {first} bytes"
+    yield Check(
+        f"on {data} negatives that are searched beat random ones",
+        trials.gap(data, ours, drawn, MEASURE).low > 0,
+        trials.told(data, MEASURE, ours, drawn),
+    )
+    large = f"JPQ, {last} bytes", f"OPQ, {last} bytes"
+    yield Check(
+        f"on {data} JPQ is not below OPQ at {last} bytes",
+        trials.gap(data, *large, MEASURE).high >= 0,
+        trials.told(data, MEASURE, *large),
+    )
+
 
 SYSTEM = System(
     name="jpq",
@@ -17,11 +126,13 @@ SYSTEM = System(
         arxiv="2108.00644",
         venue="CIKM 2021",
     ),
-    rooms=("learning", "codecs", "indexes"),
+    rooms=("learning", "transforms", "codecs", "indexes"),
     parts=(
         "isometry.codecs.ProductQuantizer",
-        "isometry.learning.losses.LambdaRank",
-        "isometry.learning.negatives.LiveIndex",
+        "isometry.transforms.OPQ",
+        "isometry.learning.JPQ",
+        "isometry.learning.lambda_rank",
+        "isometry.learning.LiveIndex",
     ),
     claim=(
         "At about 30 times compression, MRR@10 on MS MARCO passages is 0.341 where OPQ has 0.304 (read off the "
@@ -40,4 +151,5 @@ SYSTEM = System(
         "Never re-assign stored codes with the trained centroids.",
         "Unit vectors need scores multiplied by 20 to 50 before the logistic loss.",
     ),
+    experiment=experiment,
 )

@@ -1,0 +1,113 @@
+"""JPQ, Distill-VQ and BEBR as systems, on tiny sets: what is measured, and what is said of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isometry.evaluation.training_sets import TrainingSet, load_split_set, posts_by_thread
+from isometry.systems import bebr, distill_vq, get_system, jpq, learned_codes
+from isometry.systems.pages import page
+
+D = 16
+
+
+def unit(x):
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def made(name, seed):
+    """Return a set whose queries share half of the directions with their document."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((160, D))
+    queries = x * (np.arange(D) % 2 + 0.3) + 0.2 * rng.standard_normal(x.shape)
+    judged = {f"q{i}": {f"d{i}": 1} for i in range(100, 160)}
+    labels = tuple(np.array([i]) for i in range(100))
+    x, queries = unit(x), unit(queries)
+    ids = tuple(f"d{i}" for i in range(160))
+    return TrainingSet(name, x, queries[:100], labels, queries[100:], ids, tuple(judged), judged)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("ir_measures")
+    monkeypatch.setattr(learned_codes, "load_sets", lambda *_: [made("one", 0), made("two", 1)])
+
+
+def values(result, measure, data="one"):
+    return {f.method: f.value for f in (*result.figures, *result.baselines) if (f.data, f.measure) == (data, measure)}
+
+
+def test_jpq(small, monkeypatch):
+    monkeypatch.setitem(jpq.SCALES, "small", jpq.Scale(2, (4, 16), 1))
+    monkeypatch.setattr(jpq, "WAYS", {way: jpq.WAYS[way] for way in ("JPQ", "JPQ, random negatives")})
+    result = get_system("jpq").reproduce()
+    found = values(result, "RR@10")
+    assert {"JPQ, 4 bytes", "OPQ, 4 bytes", "PQ, 4 bytes", "JPQ, random negatives, 4 bytes", "JPQ, 16 bytes"} <= set(
+        found
+    )
+    assert found["OPQ, 4 bytes"] < found["OPQ, 16 bytes"] < found[learned_codes.EXACT]
+    assert "no code is changed: holds" in result.because
+    assert result.because.count(": holds") + result.because.count(": does not hold") == 7
+    sizes = values(result, "bytes per vector", "all sets")
+    assert sizes["JPQ, 4 bytes"] == sizes["OPQ, 4 bytes"] == 4
+    assert sizes["PCA and RaBitQ, 16 bytes"] <= 16
+    assert "2 seeds" in next(f.note for f in result.figures if f.method == "JPQ, 4 bytes")
+    assert "isometry reproduce jpq" in page(get_system("jpq"), result)
+
+
+def test_distill_vq(small, monkeypatch):
+    monkeypatch.setitem(distill_vq.SCALES, "small", distill_vq.Scale(1, (4, 8), 1))
+    result = get_system("distill-vq").reproduce()
+    found = values(result, "overlap@10")
+    assert {*(f"{way}, 4 bytes" for way in distill_vq.WAYS), "JPQ with labels, 8 bytes", "PQ, 8 bytes"} <= set(found)
+    assert found[learned_codes.EXACT] == 1
+    assert found["OPQ, 4 bytes"] < found["OPQ, 8 bytes"]
+    assert result.because.count("on one ") == result.because.count("on two ") == 6
+    assert set(result.settings["temperatures"]) == {"one", "two"}
+
+
+def test_bebr(small, monkeypatch):
+    monkeypatch.setitem(bebr.SCALES, "small", bebr.Scale(1, 15, True))
+    monkeypatch.setattr(bebr, "BATCH", 32)
+    monkeypatch.setattr(bebr, "WIDTHS", (16,))
+    monkeypatch.setattr(bebr, "BITS", (1, 2))
+    result = get_system("bebr").reproduce()
+    found = values(result, "R@10")
+    assert found[bebr.UNTRAINED] < found[bebr.RECURRENT]
+    assert found[f"{bebr.CROSS}, {bebr.BLIND}"] < 0.2 < found[bebr.CROSS]
+    assert {"BEBR, 16 x 1 bits", "BEBR, 16 x 2 bits", bebr.ELSEWHERE, "RaBitQ, 2 bits", "OPQ, 4 bytes"} <= set(found)
+    assert "on two they do not if they were not trained to" in result.because
+    (plot,) = result.plots
+    assert [x for x, _ in plot.curves["one, 16 wide"]] == [16, 32]
+    sizes = values(result, "bytes per vector", "all sets")
+    assert sizes[bebr.CROSS] == sizes[bebr.OLD] == sizes[bebr.NEW] == 4 + 8 * 2
+
+
+def test_posts_lose_headers_quotes_and_doubles():
+    words = " ".join(f"word{i}" for i in range(25))
+    raw = [
+        ("a", f"From: x\nSubject: Re: RE: tides\nLines: 3\n\nx@y writes:\n> quoted text\n{words} one\n"),
+        ("b", f"Subject: tides\n\n{words} two"),
+        ("c", f"Subject: Re: tides\n\n{words} two"),
+        ("d", "Subject: tides\n\ntoo short"),
+        ("e", f"From: z\n\n{words} three"),
+    ]
+    posts, threads = posts_by_thread(raw)
+    assert posts == {"a": f"{words} one", "b": f"{words} two"}
+    assert threads == {"tides": ["a", "b"]}
+
+
+def test_a_split_set_has_no_query_on_both_sides(shared_data):
+    class Lengths:
+        def encode_document(self, texts):
+            return unit(np.array([[len(text), 1, 0] for text in texts]))
+
+        encode_query = encode_document
+
+    found = load_split_set(shared_data / "nfcorpus", Lengths())
+    assert found.x.shape == (len(found.document_ids), 3)
+    assert len(found.learn_queries) == len(found.labels) > 2_000
+    assert len(found.queries) == len(found.query_ids) > 300
+    assert max(rows.max() for rows in found.labels) < len(found.x)

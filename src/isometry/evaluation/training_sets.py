@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import InvalidInput
 from isometry.evaluation.judged import document_text, load_judged
-from isometry.evaluation.measures import Measured, measure, run_from_arrays
+from isometry.evaluation.measures import measure, run_from_arrays
 
 __all__ = ["TrainingSet", "load_news_threads", "load_split_set", "posts_by_thread"]
 
@@ -54,9 +54,10 @@ class TrainingSet:
     query_ids: tuple[str, ...]
     qrels: dict[str, dict[str, int]]
 
-    def judge(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Measured:
-        """Return RR@10, R@10, R@100 and nDCG@10 of what a search returned for the queries, 100 places each."""
-        return measure(run_from_arrays(self.query_ids, self.document_ids, ids, scores), self.qrels, MEASURES)
+    def judge(self, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        """Return by query RR@10, R@10, R@100 and nDCG@10 of what a search returned, 100 places each."""
+        run = run_from_arrays(self.query_ids, self.document_ids, ids, scores)
+        return measure(run, self.qrels, MEASURES, resamples=100).values  # intervals come from all seeds together
 
     def overlap(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return by query the share of the 10 nearest documents that is among the first 10 `ids`."""
@@ -78,7 +79,7 @@ def load_news_threads(file: Path, encoder: Any, *, n_learn: int = 6000, seed: in
     Parameters
     ----------
     file : Path
-        A parquet file with columns ``id`` and ``text``, posts with headers.
+        A parquet file with columns ``label``, ``id`` (which differ within a label) and ``text``, posts with headers.
     encoder : encoder
         See `isometry.encoders.load_encoder`.
     n_learn : int, default 6000
@@ -91,8 +92,8 @@ def load_news_threads(file: Path, encoder: Any, *, n_learn: int = 6000, seed: in
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file, columns=["id", "text"])
-    posts, threads = posts_by_thread(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    table = pq.read_table(file, columns=["label", "id", "text"]).to_pylist()
+    posts, threads = posts_by_thread((f"{row['label']}/{row['id']}", row["text"]) for row in table)
     subjects = list(threads)
     if len(subjects) <= n_learn:
         raise InvalidInput(f"{file} has {len(subjects)} threads, and {n_learn} are to be learned from")
@@ -146,7 +147,7 @@ def load_split_set(folder: Path, encoder: Any, *, learn: str = "train", judge: s
     NotFound, BadRecord, InvalidInput
         As `load_judged`.
     """
-    taught = load_judged(folder, learn, on_unknown="drop")
+    taught = load_judged(folder, learn, on_unknown="drop", on_duplicate="skip")
     judged = load_judged(folder, None if (folder / "qrels.tsv").exists() else judge, on_unknown="drop")
     texts = {document["id"]: document_text(document) for document in judged.corpus}
     place = {identifier: row for row, identifier in enumerate(texts)}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from isometry.systems import learned_codes
 from isometry.systems.base import Paper, Progress, System
-from isometry.systems.learned_codes import EXACT, OVERLAP, Check, Trials
+from isometry.systems.learned_codes import EXACT, OVERLAP, Check, Trials, graded
 
 if TYPE_CHECKING:
     from isometry.evaluation import Outcome
@@ -17,31 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """Seeds, bytes of a code, and epochs."""
+    """Seeds, bytes of a code, and epochs of distillation, of its variants and of JPQ."""
 
     seeds: int
     sizes: tuple[int, ...]
     epochs: int
+    varied_epochs: int
+    labelled_epochs: int
 
 
-SCALES = {"small": Scale(1, (8, 16), 4), "full": Scale(3, (8, 16, 32), 12)}
+SCALES = {"small": Scale(1, (8, 16), 4, 2, 2), "full": Scale(3, (8, 16), 12, 4, 6)}
 MEASURE = "RR@10"
 GAIN = 1.10
 OURS = "Distill-VQ"
+SHORT = f"{OURS}, short"
 WAYS: dict[str, dict[str, Any]] = {
-    OURS: {},
-    f"{OURS}, temperature 1": {"temperature": 1.0},
-    f"{OURS}, MSE": {"loss": "mse"},
-    f"{OURS}, RankNet": {"loss": "rank_net"},
-    f"{OURS}, in-batch alone": {"n_drawn": 0},
-    f"{OURS}, own best alone": {"in_batch": False},
+    SHORT: {},
+    f"{SHORT}, temperature 1": {"temperature": 1.0},
+    f"{SHORT}, MSE": {"loss": "mse"},
+    f"{SHORT}, in-batch alone": {"n_drawn": 0},
+    f"{SHORT}, own best alone": {"in_batch": False},
 }
+LABELLED = (1.0, 0.1, 0.01)
 
 
 def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | None) -> Outcome:
-    """Distil without labels in six ways, beside quantizers of as many bytes and JPQ, which has labels."""
+    """Distil without labels in five ways, beside quantizers of as many bytes and JPQ with more or fewer labels."""
     from isometry.codecs import ProductQuantizer
-    from isometry.evaluation import Outcome
     from isometry.learning import JPQ, DistillVQ
 
     scale, tell = SCALES[size], progress or (lambda *_: None)
@@ -51,69 +56,89 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
     for each in sets:
         trials.add(each, EXACT, learned_codes.exact(each.x))
         for m in scale.sizes:
-            trials.add(each, f"PQ, {m} bytes", learned_codes.flat(each.x, codec=ProductQuantizer(m)))
+            learned_codes.add_untrained(trials, each, m)
             for run in range(seed, seed + scale.seeds):
                 tell(0, None, f"{m} bytes on {each.name}, seed {run}")
-                _, x, taught, asked = learned_codes.rotated(each, m, run)
+                x, taught, asked = learned_codes.rotated(each, m, run)
                 codec = ProductQuantizer(m, random_state=run).fit(x)
                 trials.add(each, f"OPQ, {m} bytes", learned_codes.flat(x, codec=codec), asked)
-                labelled = JPQ(seed=run, epochs=max(1, scale.epochs // 4)).fit(codec, x, taught, each.labels)
-                index = learned_codes.flat(x, codec=labelled.codec_)
-                trials.add(each, f"JPQ with labels, {m} bytes", index, labelled.map_queries(asked))
+                trained = DistillVQ(epochs=scale.epochs, seed=run).fit(codec, x, taught)
+                trials.add(each, f"{OURS}, {m} bytes", learned_codes.flat(x, codec=trained.codec_), asked)
+                temperatures[each.name] = trained.temperature_
+                if m > scale.sizes[0]:
+                    continue
                 for method, options in WAYS.items():
-                    if m > scale.sizes[0] and method != OURS:
-                        continue
-                    trained = DistillVQ(epochs=scale.epochs, seed=run, **options).fit(codec, x, taught)
-                    trials.add(each, f"{method}, {m} bytes", learned_codes.flat(x, codec=trained.codec_), asked)
-                    temperatures.setdefault(each.name, trained.temperature_)
+                    varied = DistillVQ(epochs=scale.varied_epochs, seed=run, **options).fit(codec, x, taught)
+                    trials.add(each, f"{method}, {m} bytes", learned_codes.flat(x, codec=varied.codec_), asked)
+                for share in LABELLED:
+                    labelled = JPQ(seed=run, epochs=scale.labelled_epochs)
+                    labelled.fit(codec, x, taught, _some(each.labels, share, run))
+                    index = learned_codes.flat(x, codec=labelled.codec_)
+                    trials.add(each, _labelled(share, m), index, labelled.map_queries(asked))
     checks = [check for each in sets for check in _checks(trials, each.name, scale)]
-    verdict, because = learned_codes.summed_up(checks)
-    figures = list(trials.figures())
-    return Outcome(
-        verdict=verdict,
-        because=because,
-        figures=tuple(figure for figure in figures if figure.method.startswith(OURS)),
-        baselines=tuple(figure for figure in figures if not figure.method.startswith(OURS)),
-        settings={
-            "sets": {each.name: [len(each.x), len(each.learn_queries), len(each.queries)] for each in sets},
-            "temperatures": temperatures,
-            "seeds": scale.seeds,
-            "epochs": scale.epochs,
-            "encoder": "wordllama",
-        },
-    )
+    settings = {
+        "temperatures": temperatures,
+        "seeds": scale.seeds,
+        "epochs, of variants, of JPQ": [scale.epochs, scale.varied_epochs, scale.labelled_epochs],
+    }
+    return learned_codes.outcome(OURS, trials, sets, checks, settings)
+
+
+def _some(labels: Sequence[NDArray[np.int64]], share: float, seed: int) -> list[NDArray[np.int64]]:
+    """Return labels of a share of the queries, drawn, and none for the others."""
+    known = np.random.default_rng(seed).permutation(len(labels)) < max(1, round(share * len(labels)))
+    return [rows if kept else rows[:0] for rows, kept in zip(labels, known, strict=True)]
+
+
+def _labelled(share: float, m: int) -> str:
+    return f"JPQ, {share:.0%} of the labels, {m} bytes"
 
 
 def _checks(trials: Trials, data: str, scale: Scale) -> Iterator[Check]:
     first, second = scale.sizes[:2]
 
     def ratio(measure: str, m: int) -> float:
-        ours, opq = (trials.mean(data, f"{method}, {m} bytes", measure) for method in (OURS, "OPQ"))
-        return ours / max(opq, 1e-9)
+        return trials.ratio(data, f"{OURS}, {m} bytes", f"OPQ, {m} bytes", measure)
 
     for measure in (OVERLAP, MEASURE):
+        found = ratio(measure, first)
+        gap = trials.gap(data, f"{OURS}, {first} bytes", f"OPQ, {first} bytes", measure)
         yield Check(
             f"on {data} {measure} is {GAIN} times OPQ's at {first} bytes, without labels",
-            ratio(measure, first) >= GAIN,
-            f"{ratio(measure, first):.2f} times",
+            graded(found >= GAIN, gap.low > 0),
+            f"{found:.2f} times, p = {gap.p_value:.4f}",
         )
     yield Check(
-        f"on {data} {OVERLAP} rises at {second} bytes too, but less",
-        1 < ratio(OVERLAP, second) < ratio(OVERLAP, first),
+        f"on {data} {OVERLAP} rises at {second} bytes too",
+        graded(ratio(OVERLAP, second) > 1),
         f"{ratio(OVERLAP, second):.2f} times",
     )
-    ours = f"{OURS}, {first} bytes"
+    gains = [ratio(OVERLAP, m) for m in scale.sizes]
+    yield Check(
+        f"on {data} the gain shrinks with more bytes",
+        graded(gains == sorted(gains, reverse=True), gains[0] > gains[-1]),
+        ", ".join(f"{gain:.2f} at {m}" for m, gain in zip(scale.sizes, gains, strict=True)),
+    )
+    ours, short = f"{OURS}, {first} bytes", f"{SHORT}, {first} bytes"
     for claim, *others in (
         ("ListNet is not below MSE", "MSE"),
         ("both kinds of candidates are not below either alone", "in-batch alone", "own best alone"),
         ("a temperature that fits the vectors is not below 1", "temperature 1"),
     ):
-        names = [f"{OURS}, {other}, {first} bytes" for other in others]
+        names = [f"{SHORT}, {other}, {first} bytes" for other in others]
+        gaps = [trials.gap(data, short, name, OVERLAP) for name in names]
         yield Check(
             f"on {data} {claim}",
-            all(trials.gap(data, ours, name, OVERLAP).high >= 0 for name in names),
-            trials.told(data, OVERLAP, ours, *names),
+            graded(all(gap.mean >= 0 for gap in gaps), all(gap.high >= 0 for gap in gaps)),
+            trials.told(data, OVERLAP, short, *names),
         )
+    names = [_labelled(share, first) for share in LABELLED]
+    beaten = [trials.mean(data, ours, MEASURE) > trials.mean(data, name, MEASURE) for name in names]
+    yield Check(
+        f"on {data} it beats labels where there are few",
+        graded(beaten[-1]),
+        trials.told(data, MEASURE, ours, *names),
+    )
 
 
 SYSTEM = System(

@@ -14,22 +14,29 @@ from isometry.systems.data import require
 
 if TYPE_CHECKING:
     from isometry.estimates import Difference
-    from isometry.evaluation import Figure
+    from isometry.evaluation import Figure, Outcome, Plot
     from isometry.evaluation.result import Verdict
     from isometry.evaluation.training_sets import TrainingSet
 
 SETS = {"newsgroup threads": "newsgroups20/bydate.parquet", "nfcorpus": "nfcorpus"}
 OVERLAP = "overlap@10"
 EXACT = "exact search of floats"
+ENCODER = "wordllama"
 _PLACES = 100
+_RABITQ_HEADER = 8
 
 
 class Check(NamedTuple):
-    """A claim, whether it holds, and the figures that say so."""
+    """A claim, what became of it, and the figures that say so."""
 
     claim: str
-    holds: bool
+    verdict: Verdict
     words: str
+
+
+def graded(holds: bool, partly: bool = False) -> Verdict:
+    """Return the verdict on a claim that holds, or of which only the lesser part does."""
+    return "holds" if holds else "partly" if partly else "does not hold"
 
 
 @dataclass
@@ -42,7 +49,7 @@ class Trials:
     def add(self, data: TrainingSet, method: str, index: Any, queries: Any = None) -> None:
         """Search for the queries of a set (or what became of them), and keep what that is worth."""
         ids, scores = index.search(data.queries if queries is None else queries, k=min(_PLACES, len(data.x)))
-        found = data.judge(ids, scores).values | {OVERLAP: data.overlap(ids)}
+        found = data.judge(ids, scores) | {OVERLAP: data.overlap(ids)}
         for measure, each in found.items():
             self.values.setdefault((data.name, method, measure), []).append(each)
         self.nbytes[method] = index.bytes_per_vector
@@ -65,17 +72,24 @@ class Trials:
         """Return the means of some methods in words."""
         return ", ".join(f"{method} {self.mean(data, method, measure):.3f}" for method in methods)
 
+    def ratio(self, data: str, one: str, other: str, measure: str) -> float:
+        """Return how many times as much one method has as another."""
+        return self.mean(data, one, measure) / max(self.mean(data, other, measure), 1e-9)
+
     def figures(self) -> Iterator[Figure]:
         """Yield mean and interval of everything, and what a vector takes."""
-        from isometry.estimates import bootstrap_mean
+        from isometry.estimates import bootstrap_means
         from isometry.evaluation import Figure
 
-        for (data, method, measure), runs in self.values.items():
-            spread = f"{len(runs)} seeds, {min(r.mean() for r in runs):.4f} to {max(r.mean() for r in runs):.4f}"
-            estimate = bootstrap_mean(np.mean(runs, axis=0))
-            yield Figure.of(estimate, data=data, method=method, measure=measure, note=spread if len(runs) > 1 else "")
-        for method, size in self.nbytes.items():
-            yield Figure(data="all sets", method=method, measure="bytes per vector", value=size)
+        for data in dict.fromkeys(data for data, _, _ in self.values):
+            found = {key: runs for key, runs in self.values.items() if key[0] == data}
+            estimates = bootstrap_means([np.mean(runs, axis=0) for runs in found.values()])
+            for ((_, method, measure), runs), estimate in zip(found.items(), estimates, strict=True):
+                means = [run.mean() for run in runs]
+                note = f"{len(runs)} seeds, {min(means):.4f} to {max(means):.4f}" if len(runs) > 1 else ""
+                yield Figure.of(estimate, data=data, method=method, measure=measure, note=note)
+            for method in dict.fromkeys(method for _, method, _ in found):
+                yield Figure(data=data, method=method, measure="bytes per vector", value=self.nbytes[method])
 
 
 def load_sets(data: Path | None) -> list[TrainingSet]:
@@ -84,7 +98,7 @@ def load_sets(data: Path | None) -> list[TrainingSet]:
     from isometry.evaluation.training_sets import load_news_threads, load_split_set
 
     news, split = require(data, *SETS.values())
-    encoder = load_encoder("wordllama")
+    encoder = load_encoder(ENCODER)
     return [load_news_threads(news, encoder), load_split_set(split, encoder)]
 
 
@@ -104,18 +118,52 @@ def exact(x: NDArray[np.float32]) -> Any:
 
 def rotated(
     data: TrainingSet, m: int, seed: int
-) -> tuple[Any, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return a fitted OPQ, and documents, queries to learn from and queries to judge by behind it."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return documents, queries to learn from and queries to judge by behind an OPQ for m sub-spaces."""
     from isometry.transforms import OPQ
 
     opq = OPQ(m, random_state=seed).fit(data.x)
-    queries = (opq.transform_query(each) for each in (data.learn_queries, data.queries))
-    return opq, opq.transform(data.x), *queries
+    return opq.transform(data.x), opq.transform_query(data.learn_queries), opq.transform_query(data.queries)
+
+
+def add_untrained(trials: Trials, data: TrainingSet, m: int) -> None:
+    """Try what needs no training by gradients, as near to m bytes as its header lets it come."""
+    from isometry.codecs import ProductQuantizer, RaBitQ, RecurrentBinary
+    from isometry.transforms import PCA
+
+    trials.add(data, f"PQ, {m} bytes", flat(data.x, codec=ProductQuantizer(m)))
+    trials.add(data, f"ITQ, {8 * m} bits", flat(data.x, codec=RecurrentBinary(8 * m, bits=1)))
+    bits = (m - _RABITQ_HEADER) // 8 * 64
+    if 0 < bits <= data.x.shape[1]:
+        trials.add(data, f"PCA and RaBitQ, {m} bytes", flat(data.x, transform=PCA(bits), codec=RaBitQ(1)))
 
 
 def summed_up(checks: list[Check]) -> tuple[Verdict, str]:
     """Return a verdict and the claims in words."""
-    kept = sum(check.holds for check in checks)
-    verdict: Verdict = "holds" if kept == len(checks) else "partly" if kept else "does not hold"
-    words = [f"{each.claim}: {'holds' if each.holds else 'does not hold'} ({each.words})" for each in checks]
-    return verdict, "; ".join(words) + "."
+    found = {check.verdict for check in checks}
+    words = [f"{each.claim}: {each.verdict} ({each.words})" for each in checks]
+    return graded(found == {"holds"}, found != {"does not hold"}), "; ".join(words) + "."
+
+
+def outcome(
+    ours: str, trials: Trials, sets: list[TrainingSet], checks: list[Check], settings: dict[str, Any], *plots: Plot
+) -> Outcome:
+    """Return what an experiment found; methods whose names begin with `ours` are no baselines."""
+    from isometry.evaluation import Outcome
+
+    verdict, because = summed_up(checks)
+    figures = list(trials.figures())
+    return Outcome(
+        verdict=verdict,
+        because=because,
+        figures=tuple(figure for figure in figures if figure.method.startswith(ours)),
+        baselines=tuple(figure for figure in figures if not figure.method.startswith(ours)),
+        plots=plots,
+        settings={
+            "documents, queries to learn from, queries to judge by": {
+                each.name: [len(each.x), len(each.learn_queries), len(each.queries)] for each in sets
+            },
+            "encoder": ENCODER,
+            **settings,
+        },
+    )

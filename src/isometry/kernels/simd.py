@@ -33,6 +33,7 @@ __all__ = [
     "add_parts_u16",
     "address",
     "bf16_to_f32",
+    "common_ones",
     "count_from",
     "count_ones",
     "dot_u8_i8",
@@ -494,6 +495,13 @@ def count_ones(builder: Any, a: Any) -> Any:
     """Number of bits that are set."""
     counts = _call(builder, "llvm.ctpop.v8i64", U64X8.ir, a)
     return _call(builder, "llvm.vector.reduce.add.v8i64", _I64, counts)
+
+
+@_operation(types.int64, types.int64, types.int64)
+def common_ones(builder: Any, place: Any, other: Any) -> Any:
+    """Number of bits that are set in both of the 64-bit words at two addresses."""
+    both = builder.and_(_load(builder, place, _I64), _load(builder, other, _I64))
+    return _call(builder, "llvm.ctpop.i64", _I64, both)
 
 
 @_operation(I32X16, I32X16, U8X64, I8X64)

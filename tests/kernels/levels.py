@@ -60,6 +60,7 @@ def sums(f32, f16, bf16, u8, i8, out, whole, stored):
     whole[2] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.low_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
     whole[3] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.high_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
     whole[4] = simd.count_ones(simd.load_u64(on))
+    whole[7] = simd.common_ones(on, oi + 8)
     out[9] = simd.largest_f32(simd.larger_f32(a, b))
     out[10] = simd.sum_f32(simd.larger_f32(simd.spread_f32(at + 4), simd.lowest_f32()))
     whole[5] = simd.first_largest(a, simd.count_from(7))
@@ -105,7 +106,7 @@ def compare_operations(seed, extreme):
     bf16 = (rng.standard_normal(64).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     u8 = np.full(64, 255, np.uint8) if extreme else rng.integers(0, 256, 64, dtype=np.uint8)
     i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
-    out, whole, stored = np.full(11, np.nan, np.float32), np.full(7, -1, np.int64), np.zeros(16, np.float32)
+    out, whole, stored = np.full(11, np.nan, np.float32), np.full(8, -1, np.int64), np.zeros(16, np.float32)
     f32[5] = f32[11] = 9
     sums(f32, half.view(np.uint16), bf16, u8, i8, out, whole, stored)
     a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
@@ -119,6 +120,7 @@ def compare_operations(seed, extreme):
     dot = int(wide @ signed)
     expected = [dot, 3 * dot, int((wide & 15) @ signed), int((wide >> 4) @ signed), int(np.bitwise_count(u8).sum())]
     expected += [12, int(np.where(a > b, np.arange(16), np.arange(100, 116)).sum())]
+    expected += [int(np.bitwise_count(u8[:8] & i8[8:16].view(np.uint8)).sum())]
     yield "stored", stored, b, 0
     for i, value in enumerate(expected):
         yield f"integer {i}", int(whole[i]), value, 0
@@ -172,11 +174,13 @@ def layouts(d, seed):
 
 
 def compare_layouts(d, seed):
-    """Yield (name, seen, expected) of every layout for a query of d values, for a zero query and for a tiny one."""
-    for scale in (1.0, 0.0, 1e-30):
+    """Yield (name, seen, expected) of every layout for queries of d values: drawn, zero, tiny, and whole multiples."""
+    for scale in (1.0, 0.0, 1e-30, None):
         for rows in layouts(d, seed):
             width = 256 * d if isinstance(rows, TableRows) else d
-            query = (np.random.default_rng(seed + 1).standard_normal(width) * scale).astype(np.float32)
+            rng = np.random.default_rng(seed + 1)
+            drawn = 0.013 * rng.integers(-7, 8, width) if scale is None else scale * rng.standard_normal(width)
+            query = drawn.astype(np.float32)
             n = len(rows[0])
             quick, fine = np.empty(n, np.float32), np.empty(n, np.float32)
             decoded = np.empty((n, width), np.float32)

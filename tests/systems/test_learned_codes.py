@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isometry.evaluation.training_sets import TrainingSet, load_split_set, posts_by_thread
+from isometry.errors import InvalidInput
+from isometry.evaluation.training_sets import TrainingSet, load_news_threads, load_split_set, posts_by_thread
 from isometry.systems import bebr, distill_vq, get_system, jpq, learned_codes
 from isometry.systems.pages import page
 
@@ -117,13 +118,34 @@ def test_posts_lose_headers_quotes_and_doubles():
     assert threads == {"tides": ["a", "b"]}
 
 
+class Lengths:
+    """Encodes a text by its length."""
+
+    def encode_document(self, texts):
+        return unit(np.array([[len(text), 1, 0] for text in texts]))
+
+    encode_query = encode_document
+
+
+def test_threads_are_split_and_ids_may_occur_in_two_groups(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [{"label": label, "id": "7", "text": f"Subject: {label}\n\n" + f"{label} " * 25} for label in ("sci", "rec")]
+    rows += [{"label": "sci", "id": f"{i}", "text": f"Subject: moon\n\n{i} " + "word " * 20} for i in range(20, 23)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "posts.parquet")
+    found = load_news_threads(tmp_path / "posts.parquet", Lengths(), n_learn=2)
+    assert found.document_ids == ("sci/7", "rec/7", "sci/20", "sci/21", "sci/22")
+    assert found.x.shape == (5, 3)
+    assert len(found.learn_queries) == len(found.labels) == 2
+    assert len(found.queries) == 1
+    learned = {found.document_ids[row] for rows in found.labels for row in rows}
+    judged = {document for grades in found.qrels.values() for document in grades}
+    assert learned | judged == set(found.document_ids)
+    assert not learned & judged
+    with pytest.raises(InvalidInput, match="has 3 threads, and 3 are to be learned from"):
+        load_news_threads(tmp_path / "posts.parquet", Lengths(), n_learn=3)
+
+
 def test_a_split_set_has_no_query_on_both_sides(shared_data):
-    class Lengths:
-        def encode_document(self, texts):
-            return unit(np.array([[len(text), 1, 0] for text in texts]))
-
-        encode_query = encode_document
-
     found = load_split_set(shared_data / "nfcorpus", Lengths())
     assert found.x.shape == (len(found.document_ids), 3)
     assert len(found.learn_queries) == len(found.labels) > 2_000

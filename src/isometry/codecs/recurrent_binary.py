@@ -195,8 +195,9 @@ class RecurrentBinary(Freezable, CodecBase):
                 f"old vectors are {mine.shape} and new ones {theirs.shape}; expected as many of both, the old ones "
                 f"with {self.n_features_in_} dimensions"
             )
-        there, shift = _regression(theirs.astype(np.float64), mine.astype(np.float64))
-        back = np.linalg.pinv(there)
+        found_map = _regression(theirs.astype(np.float64), mine.astype(np.float64))
+        there, shift = (part.astype(np.float32) for part in found_map)
+        back = np.linalg.pinv(there).astype(np.float32)
         blocks = []
         for number, block in enumerate(self.blocks()):
             if number % 2 == 0 and number < 2 * int(self.bits) - 1:  # W and all R_t, which read vectors

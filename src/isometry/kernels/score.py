@@ -132,7 +132,7 @@ def _scale_of(values):
         largest = max(largest, size)
         if size > 0:
             least = min(least, size)
-    if least > _TINY and largest < np.float32(127.5) * least:
+    if _TINY < least <= largest < np.float32(127.5) * least:
         inverse = np.float32(1) / least
         j = 0
         while j < len(values) and abs(values[j] * inverse - np.rint(values[j] * inverse)) < _WHOLE:

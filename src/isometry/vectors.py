@@ -104,10 +104,13 @@ class MultiVectors:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        """One item's ``(t_i, d)`` view for an int; a `MultiVectors` for a slice, index array or boolean mask."""
+        """One item's ``(t_i, d)`` view for an int; a `MultiVectors` for a slice, index array or mask."""
         if isinstance(key, int | np.integer):
             i = range(len(self))[key]
             return self.tokens[self.offsets[i] : self.offsets[i + 1]]
+        if isinstance(key, slice) and len(run := range(len(self))[key]) and run.step == 1:
+            offsets = self.offsets[run.start : run.stop + 1]
+            return MultiVectors(self.tokens[offsets[0] : offsets[-1]], offsets - offsets[0])
         rows = np.arange(len(self))[key]
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])

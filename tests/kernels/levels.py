@@ -40,7 +40,7 @@ LVQS = [(4, 0), (8, 0), (4, 4), (4, 8), (8, 4), (8, 8)]
 
 
 @kernel
-def sums(f32, f16, bf16, u8, i8, out, whole, stored):
+def sums(f32, f16, bf16, u8, u7, i8, out, whole, stored):
     """Apply every operation to 64 values; results go to `out` and `stored` (floats) and to `whole` (integers)."""
     at, of, ob, on, oi = (simd.address(f32), simd.address(f16), simd.address(bf16), simd.address(u8), simd.address(i8))
     a, b = simd.load_f32(at), simd.load_f32(at + 64)
@@ -57,14 +57,14 @@ def sums(f32, f16, bf16, u8, i8, out, whole, stored):
     ones = simd.dot_u8_i8(simd.zero_i32(), simd.load_u8(on), simd.load_i8(oi))
     whole[0] = simd.sum_i32(ones)
     whole[1] = simd.sum_i32(simd.add_i32(ones, simd.dot_u8_i8(ones, simd.load_u8(on), simd.load_i8(oi))))
-    whole[2] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.low_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
-    whole[3] = simd.sum_i32(simd.dot_u8_i8(simd.zero_i32(), simd.high_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
+    whole[2] = simd.sum_i32(simd.dot_u7_i8(simd.zero_i32(), simd.low_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
+    whole[3] = simd.sum_i32(simd.dot_u7_i8(simd.zero_i32(), simd.high_nibbles(simd.load_u8(on)), simd.load_i8(oi)))
     whole[4] = simd.count_ones(simd.load_u64(on))
-    whole[7] = simd.common_ones(on, oi + 8)
     out[9] = simd.largest_f32(simd.larger_f32(a, b))
     out[10] = simd.sum_f32(simd.larger_f32(simd.spread_f32(at + 4), simd.lowest_f32()))
     whole[5] = simd.first_largest(a, simd.count_from(7))
     whole[6] = simd.sum_i32(simd.where_larger(a, b, simd.count_from(0), simd.count_from(100)))
+    whole[7] = simd.sum_i32(simd.dot_u7_i8(simd.zero_i32(), simd.load_u8(simd.address(u7)), simd.load_i8(oi)))
     simd.store_f32(simd.address(stored), b)
     simd.prefetch(on)
     simd.prefetch(0)
@@ -108,7 +108,7 @@ def compare_operations(seed, extreme):
     i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
     out, whole, stored = np.full(11, np.nan, np.float32), np.full(8, -1, np.int64), np.zeros(16, np.float32)
     f32[5] = f32[11] = 9
-    sums(f32, half.view(np.uint16), bf16, u8, i8, out, whole, stored)
+    sums(f32, half.view(np.uint16), bf16, u8, u8 >> 1, i8, out, whole, stored)
     a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
     upper = (bf16.astype(np.uint32) << 16).view(np.float32)
     terms = [a, np.concatenate([a * b, c]), np.concatenate([a, b]), np.zeros(1), half[:16].astype(float) * b]
@@ -119,8 +119,7 @@ def compare_operations(seed, extreme):
     wide, signed = u8.astype(int), i8.astype(int)
     dot = int(wide @ signed)
     expected = [dot, 3 * dot, int((wide & 15) @ signed), int((wide >> 4) @ signed), int(np.bitwise_count(u8).sum())]
-    expected += [12, int(np.where(a > b, np.arange(16), np.arange(100, 116)).sum())]
-    expected += [int(np.bitwise_count(u8[:8] & i8[8:16].view(np.uint8)).sum())]
+    expected += [12, int(np.where(a > b, np.arange(16), np.arange(100, 116)).sum()), int((wide >> 1) @ signed)]
     yield "stored", stored, b, 0
     for i, value in enumerate(expected):
         yield f"integer {i}", int(whole[i]), value, 0

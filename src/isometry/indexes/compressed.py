@@ -147,7 +147,8 @@ class CompressedFlat(Levelled):
         k : int, default 10
             More than there are rows is allowed; the places left hold -1 and -inf.
         effort : int, optional
-            How many rows are scored again, at least k; 100 by default.
+            How many rows are scored again, at least k; 100 by default. Where the scan's own scores are the final ones,
+            it changes nothing.
         allowed : (n_rows,) bool, optional
             Only rows marked True are candidates; the scan reads no others.
         threads : int, optional
@@ -173,7 +174,7 @@ class CompressedFlat(Levelled):
         if not nq or not len(wanted):
             return ranked.empty(nq, k)
         ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
-        most = max(effort or _EFFORT, k)
+        most = max(effort or _EFFORT, k) if self._levels.rescores else k
         self._levels.scan(queries, wanted, frozen(slots.row_ids), most, threads, ids, scores)
         self._levels.finish(queries, scores)
         return ids, scores

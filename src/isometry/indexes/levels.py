@@ -290,6 +290,13 @@ class Levels:
         largest = norms.max(initial=0)
         return Space(_EMPTY_FROZEN, frozen(np.sqrt(largest - norms)), largest)
 
+    @property
+    def rescores(self) -> bool:
+        """Whether the fine level may put rows in another order than the walk."""
+        from isometry.kernels.score import scores_alike
+
+        return self.walk is not self.fine or not scores_alike(type(self.fine))
+
     def scan(
         self,
         queries: Queries,
@@ -307,6 +314,7 @@ class Levels:
         from isometry.kernels import scan as kernels
 
         space, nq, most = self.search_space(), len(ids), min(most, len(slots))
+        best = kernels.best_of_halves if nq > 1 and self._halved() else kernels.best
         workers = threads or processors()
         pieces = 1 if nq >= workers else min(workers, max(1, len(slots) // _PIECE))
         bounds = np.linspace(0, len(slots), pieces + 1).astype(np.int64)
@@ -315,27 +323,22 @@ class Levels:
 
         def deal(start: int, stop: int) -> None:
             part = slice(start, stop)
-            kernels.best(self.walk, space, slots, self.asked(queries, part)[0], found_scores[0, part], found[0, part])
+            coarse, fine = self.asked(queries, part)
+            best(self.walk, space, slots, coarse, found_scores[0, part], found[0, part])
+            kernels.order(self.fine, space, fine, found[0, part], row_ids, ids[part], scores[part])
 
         def share(piece: int, _: int) -> None:
             some = slots[bounds[piece] : bounds[piece + 1]]
-            kernels.best(self.walk, space, some, whole, found_scores[piece], found[piece])
+            best(self.walk, space, some, coarse, found_scores[piece], found[piece])
 
         if pieces == 1:
             run_parts(deal, nq, _QUERIES, threads)
-        else:
-            whole = self.asked(queries, slice(None))[0]
-            run_parts(share, pieces, 1, threads)
+            return
+        coarse, fine = self.asked(queries, slice(None))
+        run_parts(share, pieces, 1, threads)
         together, theirs = np.concatenate(found, axis=1), np.concatenate(found_scores, axis=1)
         first = np.argsort(-theirs, axis=1, kind="stable")[:, :most]
-        candidates = np.take_along_axis(together, first, axis=1)
-
-        def settle(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            asked = self.asked(queries, part)[1]
-            kernels.order(self.fine, space, asked, candidates[part], row_ids, ids[part], scores[part])
-
-        run_parts(settle, nq, _QUERIES, threads)
+        kernels.order(self.fine, space, fine, np.take_along_axis(together, first, axis=1), row_ids, ids, scores)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -438,6 +441,15 @@ class Levels:
         self.fine = frozen_rows(fine)
         self.walk = frozen_rows(self._own_walk) if self._own_walk else _first_level(self.fine)
         self.bias = frozen(bias)
+
+    def _halved(self) -> bool:
+        """Whether a scan for several queries may look up both halves of a byte in small tables."""
+        from isometry.kernels.level import LOOKS_UP
+        from isometry.kernels.scan import MOST_HALVED
+
+        if not LOOKS_UP or not isinstance(self.walk, TableRows) or len(self.bias):
+            return False
+        return getattr(self._part("codec"), "halves", False) and self.walk.codes.shape[1] <= MOST_HALVED
 
     def _apart(self) -> bool:
         return bool(self._own_walk)

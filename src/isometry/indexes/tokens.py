@@ -411,7 +411,8 @@ class TokenIndex:
         if np.count_nonzero(wanted) <= most:
             candidates: Sequence[NDArray[np.int64]] = [np.flatnonzero(wanted)] * len(asking)
         else:
-            candidates = self._candidates(queries[asking], most, wanted, threads)
+            asked = queries if len(asking) == len(queries) else queries[asking]
+            candidates = self._candidates(asked, most, wanted, threads)
         alone = threads if len(asking) == 1 else 1
 
         def one(j: int) -> None:

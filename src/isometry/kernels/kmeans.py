@@ -267,18 +267,14 @@ def _assign(x, mean, inverse, edges, across, bias, out):
 
 
 @fast
-def products(q, codebooks, edges, out):
-    """Write the products of queries (nq, d) with the centroids of every sub-space into (nq, m, k).
+def products(q, across, edges, out):
+    """Write the products of queries (nq, d) with the centroids of every sub-space, as columns (d, k), into (nq, m, k).
 
     Each query is alone in it: its numbers are the same whatever others come with it.
     """
-    k, d = codebooks.shape
-    across = np.empty((d, k), np.float32)
-    for c in range(k):
-        for j in range(d):
-            across[j, c] = codebooks[c, j]
-    for i in range(len(q)):
-        for s in range(len(edges) - 1):
+    k = across.shape[1]
+    for s in range(len(edges) - 1):
+        for i in range(len(q)):
             row = out[i, s]
             row[:] = 0
             for j in range(edges[s], edges[s + 1]):

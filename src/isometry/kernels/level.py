@@ -11,7 +11,7 @@ from numba.core import config
 
 from isometry.errors import check_choice
 
-__all__ = ["CONVERTS_HALVES", "LEVEL", "LEVELS", "Level", "detect"]
+__all__ = ["ADDS_PAIRS", "CONVERTS_HALVES", "LEVEL", "LEVELS", "LOOKS_UP", "Level", "detect"]
 
 Level = Literal["vnni", "vector", "plain"]
 LEVELS: tuple[Level, ...] = ("vnni", "vector", "plain")
@@ -42,3 +42,6 @@ def _features() -> set[str]:
 LEVEL: Level = detect()
 CONVERTS_HALVES = "f16c" in _features() or platform.machine() in ("aarch64", "arm64")
 """Whether the processor reads float16. Where it does not, LLVM calls a function that compiled code does not find."""
+ADDS_PAIRS = LOOKS_UP = LEVEL != "plain" and "avx2" in _features()
+"""Whether the processor has the x86 instructions that multiply bytes or words and add up neighbouring products, and the
+one that looks up bytes in a table of sixteen."""

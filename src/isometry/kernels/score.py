@@ -53,7 +53,7 @@ from isometry.kernels.simd import (
     add_i32,
     address,
     bf16_to_f32,
-    common_ones,
+    dot_u7_i8,
     dot_u8_i8,
     e2m1_to_f32,
     e4m3_to_f32,
@@ -78,7 +78,18 @@ from isometry.kernels.simd import (
     zero_i32,
 )
 
-__all__ = ["QUERY_SPARE", "Query", "decode", "inlined", "prepare", "score", "score_fine", "touch", "touch_row"]
+__all__ = [
+    "QUERY_SPARE",
+    "Query",
+    "decode",
+    "inlined",
+    "prepare",
+    "score",
+    "score_fine",
+    "scores_alike",
+    "touch",
+    "touch_row",
+]
 
 QUERY_SPARE = 192
 """Zeros that must follow the d values of a query, in its float and in its byte array."""
@@ -151,50 +162,19 @@ def _prepare_total(rows, values, codes):
     return Query(values, codes, np.float32(1), _sum(values), np.float32(0))
 
 
-@inlined()
 def _prepare_bytes(rows, values, codes):
     scale, inverse = _scale_of(values)
     whole = np.int64(0)
-    d = len(values) - QUERY_SPARE
-    codes[d:] = 0
-    for j in range(d):
+    for j in range(len(values) - QUERY_SPARE):
         codes[j] = np.int8(np.rint(values[j] * inverse))
         whole += codes[j]
     return Query(values, codes, scale, _sum(values), scale * np.float32(whole))
-
-
-def _prepare_planes(rows, values, codes):
-    """As bytes, cut into bits: for every 64 dimensions eight words, from the lowest bits to the signs.
-
-    Behind them stands how many of the words count: those beyond repeat the sign.
-    """
-    query = _prepare_bytes(rows, values, codes)
-    end = 8 * _plane_bytes(codes)
-    most = np.int64(0)
-    for j in range(end):
-        most = max(most, np.int64(codes[j]), ~np.int64(codes[j]))
-    words = np.zeros(8, np.int64)
-    for first in range(0, end, 64):
-        words[:] = 0
-        for j in range(64):
-            code = np.int64(codes[first + j])
-            for bit in range(8):
-                words[bit] |= (code >> bit & 1) << j
-        for bit in range(8):
-            for byte in range(8):
-                codes[first + 8 * bit + byte] = np.int8(words[bit] >> 8 * byte)
-    count = np.int64(1)
-    while most >> (count - 1):
-        count += 1
-    codes[end] = count
-    return query
 
 
 def _prepare_nibbles(rows, values, codes):
     """As bytes, but in the order in which the nibbles lie: 64 low ones, then 64 high ones, of each block."""
     scale, inverse = _scale_of(values)
     n_bytes, whole = rows.codes.shape[1], np.int64(0)
-    codes[:] = 0
     for first in range(0, n_bytes, 64):
         half = min(64, n_bytes - first)
         for i in range(half):
@@ -277,8 +257,8 @@ def _dot_nibbles_i8(array, slot, codes):
     for at in range(0, array.shape[1], 64):
         rolled()
         both = load_u8(row + at)
-        a = dot_u8_i8(a, low_nibbles(both), load_i8(query + 2 * at))
-        b = dot_u8_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
+        a = dot_u7_i8(a, low_nibbles(both), load_i8(query + 2 * at))
+        b = dot_u7_i8(b, high_nibbles(both), load_i8(query + 2 * at + 64))
     return sum_i32(add_i32(a, b))
 
 
@@ -288,7 +268,7 @@ def _dot_bits_i8(array, slot, codes):
     total = zero_i32()
     for at in range(0, array.shape[1], 8):
         rolled()
-        total = dot_u8_i8(total, load_bits_as_u8(row + at), load_i8(query + 8 * at))
+        total = dot_u7_i8(total, load_bits_as_u8(row + at), load_i8(query + 8 * at))
     return sum_i32(total)
 
 
@@ -323,26 +303,6 @@ def _plane_bytes(query):
 
 
 @inlined()
-def _dot_planes_bits(array, slot, codes):
-    """Count what each plane of the row and each of the query have in common; those of the query from the signs down."""
-    plane, size, query = _row(array, slot), _plane_bytes(codes), address(codes)
-    end, sign = plane + array.shape[1], 8 * np.int64(codes[8 * size]) - 8
-    total = np.int64(0)
-    while plane < end:
-        total += total
-        for at in range(0, size, 8):
-            word, bit = query + 8 * at, sign
-            part = -common_ones(plane + at, word + bit)
-            while bit:
-                rolled()
-                bit -= 8
-                part = 2 * part + common_ones(plane + at, word + bit)
-            total += part
-        plane += size
-    return total
-
-
-@inlined()
 def _dot_planes_i8(array, slot, codes):
     plane, query, size = _row(array, slot), address(codes), _plane_bytes(codes)
     end, total = plane + array.shape[1], zero_i32()
@@ -350,7 +310,7 @@ def _dot_planes_i8(array, slot, codes):
         total = add_i32(total, total)
         for at in range(0, size, 8):
             rolled()
-            total = dot_u8_i8(total, load_bits_as_u8(plane + at), load_i8(query + 8 * at))
+            total = dot_u7_i8(total, load_bits_as_u8(plane + at), load_i8(query + 8 * at))
         plane += size
     return sum_i32(total)
 
@@ -553,9 +513,9 @@ def _one_level(prepare: Any, codes: _Codes) -> _Layout:
 
 def _planes_layout() -> _Layout:
     plain = LEVEL == "plain"
-    quick = _plain_planes(np.int32) if plain else _dot_planes_bits if LEVEL == "vector" else _dot_planes_i8
+    quick = _plain_planes(np.int32) if plain else _dot_planes_i8
     fine = _plain_planes(np.float32) if plain else _dot_planes_f32
-    layout = _one_level(_prepare_bits, _Codes(_bit, quick, fine))
+    layout = _one_level(_prepare_bytes, _Codes(_bit, quick, fine))
 
     def decode(rows, slot, out):
         row, step, low = rows.codes[slot], rows.constants[slot, 0], rows.constants[slot, 1]
@@ -646,18 +606,17 @@ def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
     return _Layout(_prepare_total, score, score, decode, touch)
 
 
-_BITS = _codes(_bit, _dot_planes_bits if LEVEL == "vector" else _dot_bits_i8, _dot_bits_f32)
+_BITS = _codes(_bit, _dot_bits_i8, _dot_bits_f32)
 _BYTES = _codes(_value, _dot_bytes_i8, _dot_floats(load_u8_as_f32))
 _NIBBLES = _codes(_nibble, _dot_nibbles_i8, _dot_nibbles_f32)
 _prepare_halves = _prepare_bytes if LEVEL == "plain" else _prepare_nibbles
-_prepare_bits = _prepare_planes if LEVEL == "vector" else _prepare_bytes
 _LAYOUTS: dict[type, _Layout] = {
     Float32Rows: _float_layout(load_f32, _value),
     Float16Rows: _float_layout(f16_to_f32, _float16),
     BFloat16Rows: _float_layout(bf16_to_f32, _bfloat16),
     Float8E4M3Rows: _scaled_layout(_dot_floats(e4m3_to_f32), _float8(3)),
     Float8E5M2Rows: _scaled_layout(_dot_floats(e5m2_to_f32), _float8(2)),
-    BitRows: _one_level(_prepare_bits, _BITS),
+    BitRows: _one_level(_prepare_bytes, _BITS),
     ByteRows: _one_level(_prepare_bytes, _BYTES),
     NibbleRows: _one_level(_prepare_halves, _NIBBLES),
     NibbleNibbleRows: _two_level(_NIBBLES, _NIBBLES, 15),
@@ -670,6 +629,11 @@ _LAYOUTS: dict[type, _Layout] = {
     Float4Rows: _scaled_layout(_dot_float4, _float4),
     TableRows: _table_layout(),
 }
+
+
+def scores_alike(layout: type) -> bool:
+    """Return whether rows of a layout have the same scores at the speed of a walk and with the float query."""
+    return _LAYOUTS[layout].score is _LAYOUTS[layout].score_fine
 
 
 def _layout(rows: Any) -> _Layout | None:

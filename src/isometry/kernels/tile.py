@@ -30,8 +30,12 @@ def shares(offsets: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
 
 def whole_tiles(table: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a table, contiguous and with zero columns added up to a multiple of a tile's."""
-    width = -table.shape[-1] % TILE_COLUMNS
-    return np.ascontiguousarray(np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, width)]) if width else table)
+    width = table.shape[-1]
+    if width % TILE_COLUMNS == 0:
+        return np.ascontiguousarray(table)
+    whole = np.zeros((*table.shape[:-1], width + -width % TILE_COLUMNS), np.float32)
+    whole[..., :width] = table
+    return whole
 
 
 @inlined()

@@ -173,11 +173,13 @@ def layouts(d, seed):
 
 
 def compare_layouts(d, seed):
-    """Yield (name, seen, expected) of every layout for a query of d values, for a zero query and for a tiny one."""
-    for scale in (1.0, 0.0, 1e-30):
+    """Yield (name, seen, expected) of every layout for queries of d values: drawn, zero, tiny, and whole multiples."""
+    for scale in (1.0, 0.0, 1e-30, None):
         for rows in layouts(d, seed):
             width = 256 * d if isinstance(rows, TableRows) else d
-            query = (np.random.default_rng(seed + 1).standard_normal(width) * scale).astype(np.float32)
+            rng = np.random.default_rng(seed + 1)
+            drawn = 0.013 * rng.integers(-7, 8, width) if scale is None else scale * rng.standard_normal(width)
+            query = drawn.astype(np.float32)
             n = len(rows[0])
             quick, fine = np.empty(n, np.float32), np.empty(n, np.float32)
             decoded = np.empty((n, width), np.float32)

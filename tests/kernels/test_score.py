@@ -53,6 +53,15 @@ def test_a_rounded_query_is_near():
     assert 0 < np.abs(rounded - exact).max() < 0.04 * np.linalg.norm(x, axis=1).max()
 
 
+def test_a_query_of_whole_multiples_is_not_rounded():
+    query = np.float32(0.013) * np.random.default_rng(0).integers(-15, 16, 300).astype(np.float32)
+    codes, scale = reference.quantise(query)
+    assert np.allclose(scale * codes, query, rtol=1e-6)
+    assert np.abs(codes).max() == 15
+    query[7] *= np.float32(1.01)
+    assert np.abs(reference.quantise(query)[0]).max() == 127
+
+
 @pytest.mark.parametrize("function", [prepare, score, score_fine, decode, touch])
 def test_only_compiled_code_may_call_them(function):
     with pytest.raises(NotImplementedError, match="compiled code"):

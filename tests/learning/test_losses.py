@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from isometry.errors import DimensionMismatch, InvalidInput  # noqa: E402
-from isometry.learning.estimators import one_hot, sign  # noqa: E402
+from isometry.learning.estimators import nearest, sign  # noqa: E402
 from isometry.learning.losses import info_nce, lambda_rank, list_net, rank_net, spread_temperature  # noqa: E402
 
 
@@ -120,12 +120,15 @@ def test_the_gradient_of_a_sign_is_that_of_what_lies_near():
 
 
 def test_a_choice_is_hard_and_its_gradient_soft():
-    x = draw(3, 4).requires_grad_()
-    weights = draw(3, 4, seed=1)
-    assert torch.allclose(one_hot(x).sum(dim=1), torch.ones(3, dtype=x.dtype))
-    assert torch.equal(one_hot(x).argmax(dim=1), x.argmax(dim=1))
-    hard, soft = (torch.autograd.grad((each * weights).sum(), x)[0] for each in (one_hot(x), x.softmax(dim=1)))
-    assert torch.allclose(hard, soft)
+    x, weights, centroids = draw(20, 3), draw(20, 3, seed=1), draw(6, 3, seed=2).requires_grad_()
+    closeness = -torch.cdist(x, centroids).square()
+    chosen = nearest(x, centroids, 0.5)
+    assert torch.equal(chosen, centroids[closeness.argmax(dim=1)])
+    share = (closeness / 0.5).softmax(dim=1)
+    hard = torch.nn.functional.one_hot(closeness.argmax(dim=1), 6).to(x.dtype)
+    expected = (hard + share - share.detach()) @ centroids
+    ours, theirs = (torch.autograd.grad((each * weights).sum(), centroids)[0] for each in (chosen, expected))
+    assert torch.allclose(ours, theirs)
 
 
 def test_bad_input():

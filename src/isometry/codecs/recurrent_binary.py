@@ -6,12 +6,14 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from isometry.codecs.base import CodecBase
-from isometry.errors import check_range
+from isometry.errors import DimensionMismatch, check_range
 from isometry.estimators import LARGEST, Freezable, check_vectors, generator, one_blas_thread
 from isometry.kernels.project import project
 from isometry.kernels.rows import BitRows, NibbleRows, PlaneRows, code_bytes, pack_nibbles, pack_planes, padded_copy
+from isometry.vectors import as_dense
 
 __all__ = ["Block", "RecurrentBinary", "flat_weights", "split_weights"]
 
@@ -169,6 +171,59 @@ class RecurrentBinary(Freezable, CodecBase):
             total = (2 * total + _signs(blocks[2 * t](z - near))).astype(np.int8)
         return total
 
+    @one_blas_thread
+    def carried_over(self, old: Any, new: Any) -> RecurrentBinary:
+        """Return a frozen codec for vectors of another space, whose codes are about those that this one gives.
+
+        A linear map from that space is found by least squares, and put before the blocks. It is where training goes on
+        from when an encoder changes: see `isometry.learning.BEBR`.
+
+        Parameters
+        ----------
+        old, new : (n, d) and (n, d') float
+            The same items in this codec's space, and in the other one.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidInput
+            Another d than that of `fit`, other numbers of rows, NaN, infinity, not two axes.
+        """
+        check_is_fitted(self)
+        mine, theirs = (directions(as_dense(x, name=name))[0] for x, name in ((old, "old"), (new, "new")))
+        if len(mine) != len(theirs) or mine.shape[1] != self.n_features_in_:
+            raise DimensionMismatch(
+                f"old vectors are {mine.shape} and new ones {theirs.shape}; expected as many of both, the old ones "
+                f"with {self.n_features_in_} dimensions"
+            )
+        found_map = _regression(theirs.astype(np.float64), mine.astype(np.float64))
+        there, shift = (part.astype(np.float32) for part in found_map)
+        back = np.linalg.pinv(there).astype(np.float32)
+        blocks = []
+        for number, block in enumerate(self.blocks()):
+            if number % 2 == 0 and number < 2 * int(self.bits) - 1:  # W and all R_t, which read vectors
+                moved = shift if number == 0 else np.zeros_like(shift)
+                blocks.append(
+                    Block(
+                        block.matrix @ there,
+                        block.bias + block.matrix @ moved,
+                        block.hidden @ there,
+                        block.hidden_bias + block.hidden @ moved,
+                        block.output,
+                    )
+                )
+            else:
+                blocks.append(
+                    block._replace(
+                        matrix=back @ block.matrix, bias=back @ (block.bias - shift), output=back @ block.output
+                    )
+                )
+        found = RecurrentBinary(self.n_values, self.bits, max_samples=self.max_samples, random_state=self.random_state)
+        found.n_features_in_ = theirs.shape[1]
+        found.mean_ = np.zeros(theirs.shape[1], np.float32)
+        found.hidden_, found.nbytes_per_vector_ = self.hidden_, self.nbytes_per_vector_
+        found.weights_ = flat_weights(blocks)
+        return found.freeze()
+
     def queries(self, q: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the values of the codes of queries (nq, d): (nq, m), as long as the queries."""
         array = np.ascontiguousarray(q, np.float32)
@@ -308,6 +363,7 @@ def _regression(b: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[NDArray
     """Return the matrix and bias that make z of codes b, by ridge regression."""
     centre, mean = b.mean(axis=0), z.mean(axis=0)
     c = b - centre
-    gram = c.T @ c + _RIDGE * len(c) * np.eye(b.shape[1])
+    gram = c.T @ c
+    gram += max(_RIDGE * np.trace(gram) / len(gram), 1e-12) * np.eye(len(gram))
     matrix = np.linalg.solve(gram, c.T @ (z - mean)).T.astype(np.float64)
     return matrix, mean - matrix @ centre

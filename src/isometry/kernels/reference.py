@@ -24,7 +24,12 @@ Floats = NDArray[np.floating]
 
 
 def quantise(query: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
-    """Return a query (d,) as signed bytes and their scale: the query is about ``scale * codes``."""
+    """Return a query (d,) as signed bytes and their scale: the query is about ``scale * codes``, whole ones exactly."""
+    sizes = np.abs(query[query != 0])
+    if len(sizes) and sizes.max() < np.float32(127.5) * sizes.min():
+        multiples = query / sizes.min()
+        if (np.abs(multiples - np.rint(multiples)) < 1e-4).all():
+            return np.rint(multiples).astype(np.int8), np.float32(sizes.min())
     scale = np.abs(query).max(initial=0) / np.float32(127)
     inverse = np.float32(1) / scale if scale > np.float32(1e-36) else np.float32(0)
     return np.rint(query * inverse).astype(np.int8), np.float32(scale)

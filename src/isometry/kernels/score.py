@@ -94,6 +94,8 @@ __all__ = [
 QUERY_SPARE = 192
 """Zeros that must follow the d values of a query, in its float and in its byte array."""
 _TINY = np.float32(1e-36)
+_WHOLE = np.float32(1e-4)
+"""A multiple this near to a whole number is one: rounding takes it off by no more than 127 times 2^-23."""
 _INLINED = {"forceinline": True}
 inlined = partial(register_jitable, **_INLINED)
 
@@ -131,10 +133,23 @@ def _sum(values):
 
 @inlined()
 def _scale_of(values):
-    """Return the step of a symmetric 8-bit scale for the values, and its inverse."""
-    largest = np.float32(0)
+    """Return the step of a symmetric 8-bit scale for the values, and its inverse.
+
+    It is the least value where all others are multiples of it, as they are in codes: then nothing is rounded.
+    """
+    largest, least = np.float32(0), np.float32(np.inf)
     for value in values:
-        largest = max(largest, abs(value))
+        size = abs(value)
+        largest = max(largest, size)
+        if size > 0:
+            least = min(least, size)
+    if _TINY < least <= largest < np.float32(127.5) * least:
+        inverse = np.float32(1) / least
+        j = 0
+        while j < len(values) and abs(values[j] * inverse - np.rint(values[j] * inverse)) < _WHOLE:
+            j += 1
+        if j == len(values):
+            return least, inverse
     scale = largest / np.float32(127)
     return scale, np.float32(1) / scale if scale > _TINY else np.float32(0)
 

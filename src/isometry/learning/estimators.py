@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["one_hot", "sign"]
+__all__ = ["nearest", "sign"]
 
 
 class _Sign(torch.autograd.Function):
@@ -27,8 +27,31 @@ def sign(x: Tensor) -> Tensor:
     return _Sign.apply(x)
 
 
-def one_hot(logits: Tensor) -> Tensor:
-    """Return 1 at the largest of the last axis and 0 elsewhere; the gradient is that of the softmax."""
-    soft = logits.softmax(dim=-1)
-    hard = torch.zeros_like(soft).scatter(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
-    return hard + soft - soft.detach()
+class _Nearest(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
+        # Minus squared distances, less what is the same for all centroids.
+        sizes = centroids.square().sum(dim=1)
+        closeness = torch.addmm(-sizes / temperature, x, centroids.T, alpha=2 / temperature)
+        numbers = closeness.argmax(dim=1)
+        context.save_for_backward(x, centroids, closeness, numbers)
+        context.temperature = temperature
+        return centroids[numbers]
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        x, centroids, closeness, numbers = context.saved_tensors
+        (gradient,) = gradients
+        share = closeness.softmax(dim=1)
+        each = gradient @ centroids.T
+        each = share * (each - (share * each).sum(dim=1, keepdim=True)) * (2 / context.temperature)
+        total = each.T @ x - each.sum(dim=0)[:, None] * centroids
+        return None, total.index_add(0, numbers, gradient), None
+
+
+def nearest(x: Tensor, centroids: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return for each row (n, d) the nearest of centroids (k, d), which alone get a gradient.
+
+    It is that of choosing by a softmax of minus the squared distances, divided by the temperature.
+    """
+    return _Nearest.apply(x, centroids, temperature)

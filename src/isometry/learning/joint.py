@@ -42,7 +42,7 @@ class JPQ:
 
     Parameters
     ----------
-    epochs : int, default 3
+    epochs : int, default 6
     batch_size : int, default 64
     n_negatives : int, default 200
         Documents that are searched for a query.
@@ -51,7 +51,7 @@ class JPQ:
         products differ by several units anyway.
     centroid_rate : float, default 3e-3
         Learning rate of the centroids, in units of the root mean square of their values.
-    query_rate : float, default 1e-4
+    query_rate : float, default 3e-4
         Learning rate of W; 0 leaves queries as they are.
     negatives : {"live", "static", "random"}, default "live"
         Searched in every step; searched once, before training; drawn. The last two are for comparison.
@@ -103,12 +103,12 @@ class JPQ:
     def __init__(
         self,
         *,
-        epochs: int = 3,
+        epochs: int = 6,
         batch_size: int = 64,
         n_negatives: int = 200,
         scale: float = 30.0,
         centroid_rate: float = 3e-3,
-        query_rate: float = 1e-4,
+        query_rate: float = 3e-4,
         negatives: Negatives = "live",
         seed: int = 0,
     ) -> None:
@@ -183,8 +183,7 @@ class JPQ:
                 live_codec.codebooks_ = module.product.values()
                 found = live.search(mapped.detach().numpy(), k=most)[0]
             ids, good, mask, ranks = _lists(found, [relevant[i] for i in some], keep_ranks=self.negatives != "random")
-            vectors = module.product(numbers[torch.from_numpy(ids.ravel())]).unflatten(0, ids.shape)
-            scores = self.scale * torch.einsum("nd,nmd->nm", mapped, vectors)
+            scores = self.scale * module.product.scores(mapped, numbers[torch.from_numpy(ids)])
             return lambda_rank(scores, torch.from_numpy(good), ranks=ranks, mask=torch.from_numpy(mask))
 
         rates = {"product.codebooks": self.centroid_rate * module.product.scale, "query.weight": self.query_rate}

@@ -185,9 +185,11 @@ def lambda_rank(
     if cut is not None:
         gain = gain.masked_fill(ranks > check_range("cut", cut, 1), 0)
     good, bad = relevant & mask, ~relevant & mask
-    weight = (gain[:, :, None] - gain[:, None, :]).abs() * (good[:, :, None] & bad[:, None, :])
-    wrong = functional.softplus(scores[:, None, :] - scores[:, :, None])
-    each = (weight * wrong).sum(dim=(1, 2)) / good.sum(dim=1).clamp_min(1)
+    rows, columns = good.nonzero(as_tuple=True)
+    weight = (gain[rows, columns, None] - gain[rows]).abs() * bad[rows]
+    wrong = functional.softplus(scores[rows] - scores[rows, columns, None])
+    each = torch.zeros_like(scores[:, 0]).index_add(0, rows, (weight * wrong).sum(dim=1))
+    each = each / good.sum(dim=1).clamp_min(1)
     return _mean(each, (good.any(dim=1) & bad.any(dim=1)).to(scores.dtype))
 
 

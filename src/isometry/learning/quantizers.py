@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isometry.codecs import ProductQuantizer
 from isometry.codecs.integer import unhalved
 from isometry.errors import InvalidInput
+from isometry.learning.estimators import nearest
 
 __all__ = ["ProductModule"]
 
@@ -65,16 +66,23 @@ class ProductModule(nn.Module):
         places = torch.arange(len(self.codebooks), device=numbers.device)
         return self.codebooks[places, numbers].flatten(1)
 
+    def scores(self, queries: Tensor, numbers: Tensor) -> Tensor:
+        """Return the products (n, k) of queries (n, d) with vectors of their own, given by numbers (n, k, m).
+
+        They are sums of a query's products with all centroids, as in a search, so the vectors are never made.
+        """
+        pieces = queries.unflatten(1, (len(self.codebooks), -1)).transpose(0, 1)
+        tables = (pieces @ self.codebooks.mT).transpose(0, 1)
+        return tables.gather(2, numbers.transpose(1, 2)).sum(dim=1)
+
     def soft(self, x: Tensor, temperature: float = 1.0) -> Tensor:
         """Return vectors (n, d) as their nearest centroids, less the mean: to the centroids the gradient is soft.
 
         Each sub-vector is a softmax of its distances to all centroids, forced to the nearest on the way there.
         """
-        from isometry.learning.estimators import one_hot
-
-        pieces = (x - self.mean).unflatten(1, (len(self.codebooks), -1)).transpose(0, 1)
-        chosen = one_hot(-torch.cdist(pieces, self.codebooks).square() / temperature)
-        return torch.einsum("mnk,mkd->nmd", chosen, self.codebooks).flatten(1)
+        pieces = (x - self.mean).unflatten(1, (len(self.codebooks), -1)).unbind(1)
+        books = self.codebooks.unbind(0)
+        return torch.cat([nearest(*pair, temperature) for pair in zip(pieces, books, strict=True)], dim=1)
 
     @torch.no_grad()
     def nearest(self, x: Tensor) -> Tensor:

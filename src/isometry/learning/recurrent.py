@@ -34,7 +34,8 @@ class _Block(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(torch.from_numpy(np.array(block.matrix)))
             self.linear.bias.copy_(torch.from_numpy(np.array(block.bias)))
-            nn.init.kaiming_normal_(self.within.weight)
+            if hidden:
+                nn.init.kaiming_normal_(self.within.weight)
             self.within.bias.zero_()
             self.out.weight.zero_()  # training starts from the linear map
             self.within.weight[:kept] = torch.from_numpy(np.array(block.hidden))
@@ -96,17 +97,21 @@ class BEBR:
     copy of it: codes then learn to keep neighbours, not to know what is relevant.
 
     **Changing the encoder**: with `old` codes are trained to match those that another codec made of the same items'
-    vectors in an older space, so that new queries search codes that are stored already.
+    vectors in an older space, so that new queries search codes that are stored already. Begin with
+    `RecurrentBinary.carried_over`, whose codes resemble the old ones before any training.
 
     Parameters
     ----------
-    hidden : int, default 512
-        Width of the hidden layers; 0 keeps all maps linear.
-    epochs : int, default 10
-    batch_size : int, default 512
+    hidden : int, default 0
+        Width of the hidden layers; 0 keeps all maps linear. They pay off from hundreds of thousands of pairs on: fewer
+        are learned by heart.
+    epochs : int, default 5
+    batch_size : int, default 256
         Pairs.
-    rate : float, default 3e-3
-        Learning rate.
+    rate : float, default 1e-4
+        Learning rate. With thousands of pairs ten times as much makes codes worse than they were before training; from
+        blocks that are far from a solution (an encoder that changed, without `RecurrentBinary.carried_over`) it takes
+        more.
     temperature : float, default 0.05
     hardest : int or None, default 20
         Negatives that count for each vector; None counts all.
@@ -155,10 +160,10 @@ class BEBR:
     def __init__(
         self,
         *,
-        hidden: int = 512,
-        epochs: int = 10,
-        batch_size: int = 512,
-        rate: float = 3e-3,
+        hidden: int = 0,
+        epochs: int = 5,
+        batch_size: int = 256,
+        rate: float = 1e-4,
         temperature: float = 0.05,
         hardest: int | None = 20,
         compatibility: float = 1.0,

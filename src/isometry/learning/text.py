@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from isometry.errors import InvalidInput
+from isometry.errors import InvalidInput, check_range
 from isometry.learning.losses import info_nce
 
 __all__ = ["InfoNCELoss"]
@@ -28,24 +29,35 @@ class InfoNCELoss(nn.Module):
         Only the so many hardest negatives of the batch count.
     symmetric : bool, default False
         Also find the anchor of each positive, and take the mean of both.
+    mini_batch_size : int, optional
+        Texts that the model reads at a time. They are read again on the way back, so memory for the model is that of so
+        few texts, while all of the batch are negatives: one and a half times the work, and the same gradient.
 
     References
     ----------
-    As `isometry.learning.info_nce`; counting only the hardest is what BEBR does (Gan et al., KDD 2023).
+    As `isometry.learning.info_nce`; counting only the hardest is what BEBR does (Gan et al., KDD 2023). Small batches:
+    Gao, Zhang, Han, Callan, Scaling deep contrastive learning batch size under memory limited setup, RepL4NLP 2021.
     """
 
     def __init__(
-        self, model: Any, *, temperature: float = 0.05, hardest: int | None = None, symmetric: bool = False
+        self,
+        model: Any,
+        *,
+        temperature: float = 0.05,
+        hardest: int | None = None,
+        symmetric: bool = False,
+        mini_batch_size: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
         self.hardest = hardest
         self.symmetric = symmetric
+        self.mini_batch_size = None if mini_batch_size is None else check_range("mini_batch_size", mini_batch_size, 1)
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         """Return the loss of a batch; `labels` are not looked at."""
-        vectors = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        vectors = [self._encoded(features) for features in sentence_features]
         if len(vectors) < 2:
             raise InvalidInput("the data set has one column of texts; expected anchors and positives at least")
         anchors, candidates = vectors[0], torch.cat(vectors[1:])
@@ -58,7 +70,31 @@ class InfoNCELoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return the parameters, as sentence-transformers writes them into a model card."""
-        return {"temperature": self.temperature, "hardest": self.hardest, "symmetric": self.symmetric}
+        names = ("temperature", "hardest", "symmetric", "mini_batch_size")
+        return {name: getattr(self, name) for name in names}
+
+    def _encoded(self, features: dict[str, Tensor]) -> Tensor:
+        def read(some: dict[str, Tensor]) -> Tensor:
+            return self.model(some)["sentence_embedding"]
+
+        if self.mini_batch_size is None:
+            return read(features)
+        if "attention_mask" not in features:
+            raise InvalidInput(
+                f"the model reads {', '.join(features)}, which can't be cut by texts; expected an attention_mask with "
+                "a row for each: leave mini_batch_size out"
+            )
+        n = len(features["attention_mask"])
+        parts = []
+        for start in range(0, n, self.mini_batch_size):
+            part = slice(start, start + self.mini_batch_size)
+            some = {name: value[part] if _per_text(value, n) else value for name, value in features.items()}
+            parts.append(checkpoint(read, some, use_reentrant=False))
+        return torch.cat(parts)
+
+
+def _per_text(value: Any, n: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == n
 
 
 @torch.no_grad()

@@ -431,9 +431,10 @@ def test_progress_is_silent_off_a_terminal(capsys):
 
 
 def run(*words: object, **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", "from isometry.cli import main; main()", *map(str, words)], text=True, **options
-    )
+    # Programs that a shell runs in the background ignore Ctrl-C, and so would what they start.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; from isometry.cli import main; main()", *map(str, words)]
+    return subprocess.Popen(command, text=True, **options)
 
 
 def on_a_terminal(*words: object, typed: str = "") -> str:

@@ -136,7 +136,9 @@ class Space:
 
     def encode_query(self, texts: list[str]) -> Any:
         """Return the vectors of queries; only where it `takes_texts`."""
-        return self.encoder.encode_query(texts)  # type: ignore[union-attr]
+        encoder = self.encoder
+        assert encoder is not None
+        return encoder.encode_query(texts)
 
     def check_vectors(self, encoded_by: Sequence[Fingerprint]) -> None:
         """Raise `SpaceMismatch` unless the caller's own vectors are said to come from this space.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isometry.systems import learned_codes
 from isometry.systems.base import Paper, Progress, System
-from isometry.systems.learned_codes import EXACT, OVERLAP, Check, Trials, graded
+from isometry.systems.learned_codes import OVERLAP, Check, Trials, graded
 
 if TYPE_CHECKING:
     from isometry.evaluation import Outcome
@@ -46,35 +46,27 @@ LABELLED = (1.0, 0.1, 0.01)
 
 def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | None) -> Outcome:
     """Distil without labels, beside quantizers of as many bytes; with one seed also in other ways, and JPQ's labels."""
-    from isometry.codecs import ProductQuantizer
     from isometry.learning import JPQ, DistillVQ
 
-    scale, tell = SCALES[size], progress or (lambda *_: None)
-    trials = Trials()
+    scale, trials = SCALES[size], Trials()
     temperatures: dict[str, float] = {}
     sets = learned_codes.load_sets(data)
-    for each in sets:
-        trials.add(each, EXACT, learned_codes.exact(each.x))
-        for m in scale.sizes:
-            learned_codes.add_untrained(trials, each, m)
-            for run in range(seed, seed + scale.seeds):
-                tell(0, None, f"{m} bytes on {each.name}, seed {run}")
-                x, taught, asked = learned_codes.rotated(each, m, run)
-                codec = ProductQuantizer(m, random_state=run).fit(x)
-                trials.add(each, f"OPQ, {m} bytes", learned_codes.flat(x, codec=codec), asked)
-                trained = DistillVQ(epochs=scale.epochs, seed=run).fit(codec, x, taught)
-                trials.add(each, f"{OURS}, {m} bytes", learned_codes.flat(x, codec=trained.codec_), asked)
-                temperatures[each.name] = trained.temperature_
-                if m > scale.sizes[0] or run > seed:
-                    continue
-                for method, options in WAYS.items():
-                    varied = DistillVQ(epochs=scale.varied_epochs, seed=run, **options).fit(codec, x, taught)
-                    trials.add(each, f"{method}, {m} bytes", learned_codes.flat(x, codec=varied.codec_), asked)
-                for share in LABELLED:
-                    labelled = JPQ(seed=run, epochs=scale.labelled_epochs)
-                    labelled.fit(codec, x, taught, _some(each.labels, share, run))
-                    index = learned_codes.flat(x, codec=labelled.codec_)
-                    trials.add(each, _labelled(share, m), index, labelled.map_queries(asked))
+    for each, m, run, codec, x, taught, asked in learned_codes.starts(
+        trials, sets, scale.sizes, range(seed, seed + scale.seeds), progress
+    ):
+        trained = DistillVQ(epochs=scale.epochs, seed=run).fit(codec, x, taught)
+        trials.add(each, f"{OURS}, {m} bytes", learned_codes.flat(x, codec=trained.codec_), asked)
+        temperatures[each.name] = trained.temperature_
+        if m > scale.sizes[0] or run > seed:
+            continue
+        for method, options in WAYS.items():
+            varied = DistillVQ(epochs=scale.varied_epochs, seed=run, **options).fit(codec, x, taught)
+            trials.add(each, f"{method}, {m} bytes", learned_codes.flat(x, codec=varied.codec_), asked)
+        for share in LABELLED:
+            labelled = JPQ(seed=run, epochs=scale.labelled_epochs)
+            labelled.fit(codec, x, taught, _some(each.labels, share, run))
+            index = learned_codes.flat(x, codec=labelled.codec_)
+            trials.add(each, _labelled(share, m), index, labelled.map_queries(asked))
     checks = [check for each in sets for check in _checks(trials, each.name, scale)]
     settings = {
         "temperatures": temperatures,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from isometry.systems import learned_codes
 from isometry.systems.base import Paper, Progress, System
-from isometry.systems.learned_codes import EXACT, Check, Trials, graded
+from isometry.systems.learned_codes import Check, Trials, graded
 
 if TYPE_CHECKING:
     from isometry.evaluation import Outcome
@@ -36,27 +36,19 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | None) -> Outcome:
     """Train on the same codes in three ways, beside quantizers of as many bytes."""
-    from isometry.codecs import ProductQuantizer
     from isometry.learning import JPQ
 
-    scale, tell = SCALES[size], progress or (lambda *_: None)
-    trials, changed = Trials(), 0
+    scale, trials, changed = SCALES[size], Trials(), 0
     sets = learned_codes.load_sets(data)
-    for each in sets:
-        trials.add(each, EXACT, learned_codes.exact(each.x))
-        for m in scale.sizes:
-            learned_codes.add_untrained(trials, each, m)
-            for run in range(seed, seed + scale.seeds):
-                tell(0, None, f"{m} bytes on {each.name}, seed {run}")
-                x, taught, asked = learned_codes.rotated(each, m, run)
-                codec = ProductQuantizer(m, random_state=run).fit(x)
-                trials.add(each, f"OPQ, {m} bytes", learned_codes.flat(x, codec=codec), asked)
-                codes = codec.transform(x)
-                for method, options in WAYS.items() if m == scale.sizes[0] else [("JPQ", WAYS["JPQ"])]:
-                    trained = JPQ(epochs=scale.epochs, seed=run, **options).fit(codec, x, taught, each.labels)
-                    index = learned_codes.flat(x, codec=trained.codec_)
-                    trials.add(each, f"{method}, {m} bytes", index, trained.map_queries(asked))
-                    changed += int((trained.codec_.transform(x) != codes).sum())
+    for each, m, run, codec, x, taught, asked in learned_codes.starts(
+        trials, sets, scale.sizes, range(seed, seed + scale.seeds), progress
+    ):
+        codes = codec.transform(x)
+        for method, options in WAYS.items() if m == scale.sizes[0] else [("JPQ", WAYS["JPQ"])]:
+            trained = JPQ(epochs=scale.epochs, seed=run, **options).fit(codec, x, taught, each.labels)
+            index = learned_codes.flat(x, codec=trained.codec_)
+            trials.add(each, f"{method}, {m} bytes", index, trained.map_queries(asked))
+            changed += int((trained.codec_.transform(x) != codes).sum())
     checks = [check for each in sets for check in _checks(trials, each.name, scale)]
     checks.append(Check("codes stay what they are", graded(not changed), f"{changed} bytes changed"))
     settings = {"seeds": scale.seeds, "epochs": scale.epochs}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isometry.evaluation import Figure, Outcome, Plot
     from isometry.evaluation.result import Verdict
     from isometry.evaluation.training_sets import TrainingSet
+    from isometry.systems.base import Progress
 
 SETS = {"newsgroup threads": "newsgroups20/bydate.parquet", "nfcorpus": "nfcorpus"}
 OVERLAP = "overlap@10"
@@ -124,6 +125,46 @@ def rotated(
 
     opq = OPQ(m, random_state=seed).fit(data.x)
     return opq.transform(data.x), opq.transform_query(data.learn_queries), opq.transform_query(data.queries)
+
+
+class Start(NamedTuple):
+    """What trainers begin from: a set behind an OPQ, and a product quantizer of it.
+
+    Attributes
+    ----------
+    data : TrainingSet
+    m, seed : int
+    codec : ProductQuantizer
+    x, taught, asked : (n, d) float32
+        Documents, queries to learn from, and queries to judge by, as `rotated` returns them.
+    """
+
+    data: TrainingSet
+    m: int
+    seed: int
+    codec: Any
+    x: NDArray[np.float32]
+    taught: NDArray[np.float32]
+    asked: NDArray[np.float32]
+
+
+def starts(
+    trials: Trials, sets: list[TrainingSet], sizes: tuple[int, ...], seeds: range, progress: Progress | None
+) -> Iterator[Start]:
+    """Yield a start for every set, size in bytes and seed, when everything that is not trained was tried on it."""
+    from isometry.codecs import ProductQuantizer
+
+    for each in sets:
+        trials.add(each, EXACT, exact(each.x))
+        for m in sizes:
+            add_untrained(trials, each, m)
+            for seed in seeds:
+                if progress is not None:
+                    progress(0, None, f"{m} bytes on {each.name}, seed {seed}")
+                x, taught, asked = rotated(each, m, seed)
+                codec = ProductQuantizer(m, random_state=seed).fit(x)
+                trials.add(each, f"OPQ, {m} bytes", flat(x, codec=codec), asked)
+                yield Start(each, m, seed, codec, x, taught, asked)
 
 
 def add_untrained(trials: Trials, data: TrainingSet, m: int) -> None:

@@ -1,23 +1,27 @@
 """What does a map from a new encoder's queries onto old vectors keep, beside staying and beside encoding all anew?
 
     python benchmarks/migration.py --data FOLDER [--sets nfcorpus ...] [--n N] [--pairs 1000 5000 20000]
-                                   [--methods procrustes linear mlp] [--wordnet FOLDER] [--vectors FOLDER]
+                                   [--others wordllama tuned] [--methods procrustes linear mlp]
+                                   [--wordnet FOLDER] [--vectors FOLDER]
 
-Two real encoders of unlike dimension, wordllama (256-d) and all-MiniLM-L6-v2 (384-d), each as the old and as the new
-one. Maps of each kind are learned from so many pairs; networks, which take minutes, for short texts on the way to
-MiniLM. Measured are the share of the new encoder's own ten best (what encoding all documents anew would give) that is
-found, the same of the old encoder's ten best, and nDCG@10 on judged sets. Pairs come from what is searched, or from
-other texts ("general"), or both; queries taught nothing. A collection is migrated, too: what its report promises,
-what queries then keep, and what each step takes.
+all-MiniLM-L6-v2 (384-d) and one of the `--others`, each as the old and as the new encoder: wordllama (256-d), which
+averages vectors of tokens, so the two are as unlike as can be; and "tuned", the same MiniLM after somebody taught it a
+narrow field, as users do with their own models. Maps of each kind are learned from so many pairs; networks, which take
+minutes, for short texts on the way to MiniLM. Measured are the share of the new encoder's own ten best (what encoding
+all documents anew would give) that is found, the same of the old encoder's ten best, and nDCG@10 on judged sets. Pairs
+come from what is searched, or from other texts ("general"), or both; queries taught nothing. A collection is migrated,
+too: what its report promises, what queries then keep, and what each step takes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import isometry as iso
+from isometry.cache import cache_folder
 from isometry.encoders import DEFAULT_ENCODER, load_encoder
+from isometry.encoders.resolving import package_folder
+from isometry.errors import MissingExtra
 from isometry.estimates import bootstrap_mean
 from isometry.evaluation import document_text, load_judged
-from isometry.evaluation.corpora import WORDNET, ShortTexts, load_vectors, short_texts
+from isometry.evaluation.corpora import WORDNET, KeptEncoder, ShortTexts, load_vectors, short_texts
 from isometry.evaluation.judged_vectors import JudgedVectors, load_judged_vectors
 from isometry.evaluation.measures import Measured
 from isometry.transforms import Alignment
@@ -37,8 +44,9 @@ from record import Record
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 K = 10
-STATIC, MINILM = "wordllama", "MiniLM"
-DIRECTIONS = ((STATIC, MINILM), (MINILM, STATIC))
+STATIC, MINILM, TUNED = "wordllama", "MiniLM", "fine-tuned MiniLM"
+TUNED_PACKAGE = "sre_embedding_model"
+OTHERS = {"wordllama": STATIC, "tuned": TUNED}
 COMMAND = "python benchmarks/migration.py --data FOLDER"
 OF_NEW, OF_OLD, NDCG = "of the new top 10", "of the old top 10", "nDCG@10"
 STAY, ANEW = "stay on the old encoder", "encode all anew"
@@ -66,31 +74,51 @@ class Texts:
         return None if self.judged is None else self.judged.judge(*found)
 
 
-def short(texts: ShortTexts, n: int, n_queries: int, folder: Path | None) -> Texts:
-    """Return short texts of many kinds in both spaces."""
-    minilm, static = load_vectors("minilm", texts, folder), load_encoder(STATIC)
-    x, q = texts.base[:n], texts.queries[:n_queries]
-    return Texts(
-        f"short texts, n={n:,}",
-        {MINILM: np.array(minilm.x[:n]), STATIC: static.encode_document(x)},
-        {MINILM: np.array(minilm.queries[:n_queries]), STATIC: static.encode_query(q)},
-    )
+class Encoders:
+    """MiniLM and another encoder; what MiniLM and its kin make, which takes minutes, is kept."""
 
+    def __init__(self, other: str, folder: Path | None) -> None:
+        self.other, self.folder = other, folder
+        self._home = cache_folder() / "benchmarks" if folder is None else folder
+        if other == TUNED and package_folder(TUNED_PACKAGE) is None:
+            raise MissingExtra("bench", TUNED, "sre-embedding-model")
 
-def judged_set(folder: Path, keep: Path | None) -> Texts:
-    """Return a judged set in both spaces."""
-    judged, vectors, static = load_judged(folder), load_judged_vectors(folder, keep=keep), load_encoder(STATIC)
-    return Texts(
-        judged.name,
-        {MINILM: vectors.x, STATIC: static.encode_document([document_text(each) for each in judged.corpus])},
-        {MINILM: vectors.queries, STATIC: static.encode_query([judged.queries[name] for name in vectors.query_ids])},
-        vectors,
-    )
+    def documents(self, texts: list[str]) -> Floats:
+        """Return vectors of documents by the other encoder."""
+        return load_encoder(STATIC).encode_document(texts) if self.other == STATIC else self._tuned(texts)
+
+    def queries(self, texts: list[str]) -> Floats:
+        """Return vectors of queries by the other encoder."""
+        return load_encoder(STATIC).encode_query(texts) if self.other == STATIC else self._tuned(texts)
+
+    @cached_property
+    def _tuned(self) -> KeptEncoder:
+        folder = package_folder(TUNED_PACKAGE)
+        return KeptEncoder(self._home, encoder=f"{folder}/model_weights", kept_as="tuned")
+
+    def short(self, texts: ShortTexts, n: int, n_queries: int) -> Texts:
+        """Return short texts of many kinds in both spaces."""
+        minilm = load_vectors("minilm", texts, self.folder)
+        return Texts(
+            f"short texts, n={n:,}",
+            {MINILM: np.array(minilm.x[:n]), self.other: self.documents(texts.base[:n])},
+            {MINILM: np.array(minilm.queries[:n_queries]), self.other: self.queries(texts.queries[:n_queries])},
+        )
+
+    def judged(self, folder: Path) -> Texts:
+        """Return a judged set in both spaces."""
+        judged, vectors = load_judged(folder), load_judged_vectors(folder, keep=self.folder)
+        return Texts(
+            judged.name,
+            {MINILM: vectors.x, self.other: self.documents([document_text(each) for each in judged.corpus])},
+            {MINILM: vectors.queries, self.other: self.queries([judged.queries[name] for name in vectors.query_ids])},
+            vectors,
+        )
 
 
 def compare(record: Record, texts: Texts, pairs: dict[str, dict[str, Floats]], methods: list[str]) -> None:
     """Note what each map finds in one set, in both directions."""
-    for old, new in reversed(DIRECTIONS):
+    for old, new in itertools.permutations(texts.x):
         data = f"{texts.name}; {old} to {new}"
         best_old, best_new = (texts.top(name, texts.q[name]) for name in (old, new))
 
@@ -106,7 +134,7 @@ def compare(record: Record, texts: Texts, pairs: dict[str, dict[str, Floats]], m
 
         note(STAY, best_old)
         note(ANEW, best_new)
-        for method in [each for each in methods if each != "mlp" or new == MINILM]:
+        for method in [each for each in methods if each != "mlp" or (old, new) == (STATIC, MINILM)]:
             for name, pair in pairs.items():
                 began = time.process_time()
                 alignment = Alignment(method).fit(pair[new], pair[old])
@@ -170,7 +198,7 @@ def migrate_collection(record: Record, texts: ShortTexts, vectors: Texts, n: int
 
 def drawn(texts: Texts, count: int) -> dict[str, Floats]:
     """Return some documents in both spaces."""
-    rows = np.random.default_rng(0).permutation(len(texts.x[STATIC]))[:count]
+    rows = np.random.default_rng(0).permutation(len(texts.x[MINILM]))[:count]
     return {name: x[rows] for name, x in texts.x.items()}
 
 
@@ -183,10 +211,11 @@ def main() -> None:
     """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets, judged ones in the BEIR layout")
-    parser.add_argument("--sets", nargs="*", default=["nfcorpus"])
+    parser.add_argument("--sets", nargs="*", default=["nfcorpus", "cranfield", "med"])
     parser.add_argument("--n", type=int, default=100_000, help="short texts to search")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--pairs", nargs="+", type=int, default=[1_000, 5_000, 20_000])
+    parser.add_argument("--others", nargs="+", choices=OTHERS, default=list(OTHERS))
     parser.add_argument("--methods", nargs="+", default=["procrustes", "linear", "mlp"])
     parser.add_argument("--collection", type=int, default=10_000, help="documents of the collection that is migrated")
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data files")
@@ -202,24 +231,30 @@ def main() -> None:
         {"queries": options.queries, "pairs": options.pairs},
     )
     texts = short_texts(options.data, n=100_000, wordnet=options.wordnet)
-    general = short(texts, options.n, options.queries, options.vectors)
-    migrate_collection(record, texts, general, options.collection, 5_000, options.queries // 5)
-    for name in options.sets:
-        judged = judged_set(options.data / name, options.vectors)
-        own = {count: drawn(judged, count) for count in (1_000, len(judged.x[STATIC]))}
-        pairs = {f"{len(pair[STATIC]):,} pairs": pair for pair in own.values()}
-        pairs |= {f"{count:,} general pairs": drawn(general, count) for count in options.pairs[1:]}
-        most = options.pairs[-1]
-        pairs |= {f"{most:,} general and all own pairs": both(drawn(general, most), drawn(judged, 10**9))}
-        compare(record, judged, pairs, [method for method in options.methods if method != "mlp"])
-    compare(record, general, {f"{count:,} pairs": drawn(general, count) for count in options.pairs}, options.methods)
+    for other in options.others:
+        encoders = Encoders(OTHERS[other], options.vectors)
+        general = encoders.short(texts, options.n, options.queries)
+        if other == "wordllama":
+            migrate_collection(record, texts, general, options.collection, 5_000, options.queries // 5)
+        for name in options.sets:
+            judged = encoders.judged(options.data / name)
+            own = {count: drawn(judged, count) for count in (1_000, len(judged.x[MINILM]))}
+            pairs = {f"{len(pair[MINILM]):,} pairs": pair for pair in own.values()}
+            pairs |= {f"{count:,} general pairs": drawn(general, count) for count in options.pairs[1:]}
+            most = options.pairs[-1]
+            pairs |= {f"{most:,} general and all own pairs": both(drawn(general, most), drawn(judged, 10**9))}
+            compare(record, judged, pairs, [method for method in options.methods if method != "mlp"])
+        compare(
+            record, general, {f"{count:,} pairs": drawn(general, count) for count in options.pairs}, options.methods
+        )
     record.save(*verdict(record))
 
 
 def verdict(record: Record) -> tuple[Any, str]:
     """Say what the figures show."""
     said, better = [], []
-    for old, new in DIRECTIONS:
+    directions = [direction for other in OTHERS.values() for direction in itertools.permutations((MINILM, other))]
+    for old, new in directions:
         for data in dict.fromkeys(
             figure.data for figure in record.figures if figure.data.endswith(f"; {old} to {new}")
         ):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isometry.encoders.resolving import DEFAULT_ENCODER
 from isometry.errors import InvalidInput, MissingExtra, NotFound, check_choice, check_range
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def load_vectors(
         raise NotFound(f"found {len(texts.names)} names; view 'names' needs more than {JUDGED}: WordNet has them")
     home = cache_folder() / "benchmarks" if folder is None else folder
     home.mkdir(parents=True, exist_ok=True)
-    encode = Bundled(home, progress) if space == "minilm" else _LSA(home, texts.base, dim)
+    encode = KeptEncoder(home, progress) if space == "minilm" else _LSA(home, texts.base, dim)
     x = encode(texts.base)
     asked = texts.names if view == "names" else texts.queries
     q = _aligned(texts, x, home) if view == "static" else encode(asked)
@@ -256,19 +257,30 @@ def unit(x: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(x / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
-class Bundled:
-    """Encodes with the bundled encoder, keeping what it made and resuming after an interruption."""
+class KeptEncoder:
+    """Encodes with one encoder, the bundled one unless told, keeping what it made and resuming after an interruption.
 
-    def __init__(self, home: Path, progress: Progress | None) -> None:
+    The encoder is a name or folder as of `isometry.encoders.load_encoder`; `kept_as` begins the names of the files.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        progress: Progress | None = None,
+        encoder: str = DEFAULT_ENCODER,
+        *,
+        kept_as: str = "minilm",
+    ) -> None:
         from isometry.encoders import load_encoder
 
-        self._home, self._progress, self._encoder = home, progress, load_encoder()
+        self._home, self._progress, self._kept_as = home, progress, kept_as
+        self._encoder = load_encoder(encoder)
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
         """Return unit vectors of the texts."""
         from isometry.encoders import encode_to_folder
 
-        name = f"minilm-{digest_texts(texts, self._encoder.fingerprint.digest)}"
+        name = f"{self._kept_as}-{digest_texts(texts, self._encoder.fingerprint.digest)}"
         shards = self._home / f"{name}.parts"
 
         def make() -> NDArray[np.float32]:

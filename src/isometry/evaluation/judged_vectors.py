@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.evaluation.corpora import Bundled, unit
+from isometry.evaluation.corpora import KeptEncoder, unit
 from isometry.evaluation.judged import document_text, load_judged
 from isometry.evaluation.measures import Measured, measure, run_from_arrays
 
@@ -84,7 +84,7 @@ def load_judged_vectors(
     judged = load_judged(folder)
     home = cache_folder() / "benchmarks" if keep is None else keep
     home.mkdir(parents=True, exist_ok=True)
-    encode = Bundled(home, progress)
+    encode = KeptEncoder(home, progress)
     documents = {document["id"]: document_text(document) for document in judged.corpus}
     step = 1 if most_queries is None else max(1, -(-len(judged.queries) // most_queries))
     queries = dict(list(judged.queries.items())[::step])

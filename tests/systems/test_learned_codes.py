@@ -90,7 +90,8 @@ def test_claims_are_summed_up():
 
 
 def test_bebr(small, monkeypatch):
-    monkeypatch.setitem(bebr.SCALES, "small", bebr.Scale(1, 3, (16,), (1, 2)))
+    monkeypatch.setitem(bebr.SCALES, "small", bebr.Scale(1, 3, (16,), (1, 2), 0))
+    monkeypatch.setattr(bebr, "load_sets", lambda *_: [made("one", 0), made("two", 1), made("pictures", 2)])
     monkeypatch.setitem(bebr.TRAINER, "rate", 1e-3)
     result = get_system("bebr").reproduce()
     found = values(result, "R@10")
@@ -98,6 +99,8 @@ def test_bebr(small, monkeypatch):
     assert found[bebr.BLIND] < 0.1 < found[bebr.CROSS]
     assert {"BEBR, 16 x 1 bits", "BEBR, 16 x 2 bits", bebr.ELSEWHERE, "RaBitQ, 2 bits", "OPQ, 4 bytes"} <= set(found)
     assert result.because.count("on one ") == result.because.count("on two ") == 9
+    assert result.because.count("on pictures ") == 8
+    assert bebr.ELSEWHERE not in values(result, "R@10", "pictures")
     (plot,) = result.plots
     assert [x for x, _ in plot.curves["one, 16 coordinates"]] == [16, 32]
     sizes = values(result, "bytes per vector")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from isometry.systems import learned_codes
 from isometry.systems.base import Paper, Progress, System
+from isometry.systems.data import require
 from isometry.systems.learned_codes import EXACT, Check, Trials, graded
 
 if TYPE_CHECKING:
@@ -21,19 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """Seeds, epochs, and the widths and bits of the grid."""
+    """Seeds, epochs, the widths and bits of the grid, and how many pictures there are."""
 
     seeds: int
     epochs: int
     widths: tuple[int, ...]
     bits: tuple[int, ...]
+    pictures: int
 
 
-SCALES = {"small": Scale(1, 2, (), ()), "full": Scale(3, 4, (64, 256), (1, 2, 3, 4))}
+SCALES = {"small": Scale(1, 2, (), (), 2_000), "full": Scale(3, 4, (64, 128, 256), (1, 2, 3, 4), 10_000)}
+TEXTS = 2
+PICTURES = "fashion_mnist/t10k-images-idx3-ubyte.gz"
+TAUGHT = 0.8
 MEASURE = "R@10"
 RECURRENT, HASH = "BEBR, 2 bits", "BEBR, 1 bit, twice as wide"
 UNTRAINED, ITQ = "untrained, 2 bits", "untrained, 1 bit, twice as wide"
-ELSEWHERE = "BEBR, 2 bits, trained on the other set"
+ELSEWHERE = "BEBR, 2 bits, trained on the other texts"
 OLD, CROSS, BLIND = "old queries, old codes", "BEBR, new queries, old codes", "new queries not trained to, old codes"
 KEPT = 0.95
 ROWS = 8_192
@@ -48,7 +54,7 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
 
     scale, tell = SCALES[size], progress or (lambda *_: None)
     trials = Trials()
-    sets = learned_codes.load_sets(data)
+    sets = load_sets(data, scale.pictures)
     trained: dict[str, Any] = {}
     curves: dict[str, list[list[float]]] = {}
     for each in sets:
@@ -74,14 +80,23 @@ def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | 
                 trials.add(each, method, learned_codes.flat(each.x, codec=codec))
                 points = curves.setdefault(f"{each.name}, {width} coordinates", [])
                 points.append([width * bits, trials.mean(each.name, method, MEASURE)])
-    for each in sets:
-        for other in trained.keys() - {each.name}:
-            trials.add(each, ELSEWHERE, learned_codes.flat(each.x, codec=trained[other]))
+    for each, other in itertools.permutations(sets[:TEXTS], 2):
+        trials.add(each, ELSEWHERE, learned_codes.flat(each.x, codec=trained[other.name]))
     checks = [check for each in sets for check in _checks(trials, each.name, scale)]
+    checks += [_elsewhere(trials, each.name) for each in sets[:TEXTS]]
     title = "Codes of 1 to 4 bits per coordinate"
     plot = Plot(name="bits", title=title, x_label="bits per vector", y_label=MEASURE, curves=curves)
     settings = {"seeds": scale.seeds, "epochs": scale.epochs, "old encoder": "the first half of the dimensions"}
     return learned_codes.outcome("BEBR", trials, sets, checks, settings, *([plot] if curves else []))
+
+
+def load_sets(data: Path | None, n_pictures: int) -> list[TrainingSet]:
+    """Return two sets of texts, and one of pictures."""
+    from isometry.evaluation.pictures import load_picture_views
+
+    (file,) = require(data, PICTURES)
+    pictures = load_picture_views(file, n=n_pictures, n_learn=int(TAUGHT * n_pictures))
+    return [*learned_codes.load_sets(data), pictures]
 
 
 def _start(x: NDArray[np.float32], width: int, bits: int, seed: int) -> Any:
@@ -157,8 +172,11 @@ def _checks(trials: Trials, data: str, scale: Scale) -> Iterator[Check]:
     yield Check(
         f"on {data} new queries find nothing if they were not trained to", graded(blind < 0.1 * old), f"{blind:.4f}"
     )
-    yield Check(
-        f"on {data} codes trained on the other set are no worse than untrained ones",
+
+
+def _elsewhere(trials: Trials, data: str) -> Check:
+    return Check(
+        f"on {data} codes trained on the other set of texts are no worse than untrained ones",
         graded(trials.gap(data, ELSEWHERE, UNTRAINED, MEASURE).high >= 0),
         trials.told(data, MEASURE, ELSEWHERE, UNTRAINED, RECURRENT),
     )

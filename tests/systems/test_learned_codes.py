@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from isometry.errors import InvalidInput
-from isometry.evaluation.training_sets import TrainingSet, load_news_threads, load_split_set, posts_by_thread
+from isometry.evaluation.training_sets import (
+    TrainingSet,
+    load_folds,
+    load_news_threads,
+    load_split_set,
+    posts_by_thread,
+)
 from isometry.systems import bebr, distill_vq, get_system, jpq, learned_codes
 from isometry.systems.pages import page
 
@@ -41,7 +49,10 @@ def values(result, measure, data="one"):
 
 
 def test_jpq(small, monkeypatch):
-    monkeypatch.setitem(jpq.SCALES, "small", jpq.Scale(2, (2, 16), 1))
+    monkeypatch.setitem(jpq.SCALES, "small", jpq.Scale(2, (2, 16), 1, 2_000))
+    folds = [replace(made(f"part {i}", i), learn_queries=made("", i).learn_queries[:50]) for i in range(2)]
+    folds = [replace(fold, labels=fold.labels[:50]) for fold in folds]
+    monkeypatch.setattr(jpq, "load_folds", lambda *_: folds)
     monkeypatch.setattr(jpq, "WAYS", {way: jpq.WAYS[way] for way in ("JPQ", "JPQ, random negatives")})
     result = get_system("jpq").reproduce()
     found = values(result, "RR@10")
@@ -50,7 +61,13 @@ def test_jpq(small, monkeypatch):
     )
     assert found["OPQ, 2 bytes"] < found["OPQ, 16 bytes"] < found[learned_codes.EXACT] + 0.02
     assert "codes stay what they are: holds" in result.because
-    assert result.because.count(": holds") + result.because.count(": partly") + result.because.count(": does not") == 9
+    assert result.because.count(": holds") + result.because.count(": partly") + result.because.count(": does not") == 10
+    joined = {f.method: f.n for f in result.figures if (f.data, f.measure) == (jpq.FOLDED, "RR@10")}
+    assert joined["JPQ, 2 bytes"] == 200
+    assert not any(f.data.startswith("part") for f in (*result.figures, *result.baselines))
+    scans = values(result, "ms per query", "2,000 vectors of 768 dimensions")
+    assert len(scans) == 3
+    assert min(scans.values()) > 0
     sizes = values(result, "bytes per vector")
     assert sizes["JPQ, 2 bytes"] == sizes["OPQ, 2 bytes"] == 2
     assert "2 seeds" in next(f.note for f in result.figures if f.method == "JPQ, 2 bytes")
@@ -155,3 +172,15 @@ def test_a_split_set_has_no_query_on_both_sides(shared_data):
     assert len(found.learn_queries) == len(found.labels) > 2_000
     assert len(found.queries) == len(found.query_ids) > 300
     assert max(rows.max() for rows in found.labels) < len(found.x)
+
+
+def test_every_query_judges_in_one_part_and_teaches_in_the_others(shared_data):
+    folds = load_folds(shared_data / "cranfield", Lengths())
+    asked = [name for fold in folds for name in fold.query_ids]
+    assert len(asked) == len(set(asked)) == 225
+    assert {len(fold.queries) for fold in folds} == {45}
+    for fold in folds:
+        assert len(fold.learn_queries) == len(fold.labels) == 180
+        assert fold.qrels.keys() == set(fold.query_ids)
+    with pytest.raises(InvalidInput, match=r"folds is 226; expected an integer from 2 to 225"):
+        load_folds(shared_data / "cranfield", Lengths(), folds=226)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.errors import InvalidInput
+from isometry.errors import InvalidInput, check_range
 from isometry.evaluation.judged import document_text, load_judged
 from isometry.evaluation.measures import measure, run_from_arrays
 
-__all__ = ["TrainingSet", "load_news_threads", "load_split_set", "posts_by_thread"]
+__all__ = ["TrainingSet", "load_folds", "load_news_threads", "load_split_set", "posts_by_thread"]
 
 MEASURES = ("RR@10", "R@10", "R@100", "nDCG@10")
 _TOP = 10
@@ -163,3 +163,50 @@ def load_split_set(folder: Path, encoder: Any, *, learn: str = "train", judge: s
         tuple(judged.queries),
         judged.qrels,
     )
+
+
+def load_folds(folder: Path, encoder: Any, *, folds: int = 5, seed: int = 0) -> list[TrainingSet]:
+    """Return a judged set so many times, each with other queries to judge by; the rest are to learn from.
+
+    Parameters
+    ----------
+    folder : Path
+        In BEIR layout.
+    encoder : encoder
+    folds : int, default 5
+    seed : int, default 0
+        Queries are dealt out at random.
+
+    Raises
+    ------
+    NotFound, BadRecord
+        As `load_judged`.
+    InvalidInput
+        There are fewer judged queries than folds, or less than two folds.
+    """
+    judged = load_judged(folder, on_unknown="drop")
+    check_range("folds", folds, 2, len(judged.queries))
+    texts = {document["id"]: document_text(document) for document in judged.corpus}
+    place = {identifier: row for row, identifier in enumerate(texts)}
+    names = list(judged.queries)
+    x = np.array(encoder.encode_document(list(texts.values())))
+    queries = np.array(encoder.encode_query(list(judged.queries.values())))
+    labels = [np.array([place[d] for d, grade in judged.qrels[name].items() if grade > 0], np.int64) for name in names]
+    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
+    found = []
+    for fold in range(folds):
+        asked = np.flatnonzero(dealt == fold)
+        taught = np.array([i for i in np.flatnonzero(dealt != fold) if len(labels[i])], np.int64)
+        found.append(
+            TrainingSet(
+                f"{judged.name}, part {fold + 1}",
+                x,
+                queries[taught],
+                tuple(labels[i] for i in taught),
+                queries[asked],
+                tuple(texts),
+                tuple(names[i] for i in asked),
+                {names[i]: judged.qrels[names[i]] for i in asked},
+            )
+        )
+    return found

@@ -55,6 +55,13 @@ class Trials:
             self.values.setdefault((data.name, method, measure), []).append(each)
         self.nbytes[method] = index.bytes_per_vector
 
+    def join(self, name: str, parts: list[str]) -> None:
+        """Take sets, which no longer stand alone, for one that has the queries of all."""
+        methods = [(method, measure) for data, method, measure in self.values if data == parts[0]]
+        for method, measure in methods:
+            runs = zip(*(self.values.pop((part, method, measure)) for part in parts), strict=True)
+            self.values[name, method, measure] = [np.concatenate(run) for run in runs]
+
     def of(self, data: str, method: str, measure: str) -> NDArray[np.float64]:
         """Return a value by query: the mean over seeds."""
         return np.mean(self.values[data, method, measure], axis=0)

@@ -17,6 +17,7 @@ import numpy as np
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import advance, ahead_of, enter, next_epoch, note, offer, rank, scratch, settle
+from isometry.kernels.lend import lent
 from isometry.kernels.score import inlined, prepare, touch, touch_row
 
 __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
@@ -157,13 +158,15 @@ def search(
     work : (nq, 2) int64
         Rows that each scored, and rows that it looked through.
     """
-    beam_scores, beam = np.empty(room, np.float32), np.empty(room, np.int32)
-    found_scores, found = np.empty(width, np.float32), np.empty(width, np.int32)
-    todo = np.empty(2 * graph.shape[1] + enough, np.int32)
-    bridges = np.empty(graph.shape[1], np.int32)
-    values, codes = scratch(queries.shape[1])
-    fine_values, fine_codes = scratch(fine_queries.shape[1])
+    rows, fine, space, graph, entries, passing = lent((rows, fine, space, graph, entries, passing))
+    leading, seen, rank_of, ids_out, scores_out = lent((leading, seen, (row_ids, twins), ids_out, scores_out))
+    beam_room = np.empty(room, np.float32), np.empty(room, np.int32)
+    found_room = np.empty(width, np.float32), np.empty(width, np.int32)
+    todo_room = np.empty(2 * graph.shape[1] + enough, np.int32), np.empty(graph.shape[1], np.int32)
+    coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
+        (beam_scores, beam), (found_scores, found), (todo, bridges) = lent((beam_room, found_room, todo_room))
+        (values, codes), (fine_values, fine_codes) = lent((coarse_room, fine_room))
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
         epoch = next_epoch(seen)
@@ -216,4 +219,4 @@ def search(
         work[i, 0] += scored
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        settle(fine, space, again, found, count, (row_ids, twins), passing, scores_out[i], ids_out[i])
+        settle(fine, space, again, found, count, rank_of, passing, scores_out[i], ids_out[i])

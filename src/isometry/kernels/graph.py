@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.hits import keep
+from isometry.kernels.lend import lent
 from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch, touch_row
 
 __all__ = [
@@ -269,11 +270,13 @@ def search(
         Scratch of one thread, zeros at first, used again from call to call.
     ids_out, scores_out : (nq, k) int64, float32
     """
-    beam_scores, beam = np.empty(width, np.float32), np.empty(width, np.int32)
-    todo = np.empty(graph.shape[1], np.int32)
-    values, codes = scratch(queries.shape[1])
-    fine_values, fine_codes = scratch(fine_queries.shape[1])
+    rows, fine, space, graph, entries, seen = lent((rows, fine, space, graph, entries, seen))
+    rank_of, ids_out, scores_out = lent(((row_ids, twins), ids_out, scores_out))
+    room = np.empty(width, np.float32), np.empty(width, np.int32), np.empty(graph.shape[1], np.int32)
+    coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
+        beam_scores, beam, todo = lent(room)
+        (values, codes), (fine_values, fine_codes) = lent((coarse_room, fine_room))
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
         size, _ = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None)
@@ -282,13 +285,19 @@ def search(
             beam[j] = ~beam[j]
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
-        settle(fine, space, again, beam, count, (row_ids, twins), None, scores_out[i], ids_out[i])
+        settle(fine, space, again, beam, count, rank_of, None, scores_out[i], ids_out[i])
 
 
 @inlined()
 def scratch(d):
     """Return room for a query of d dimensions: floats and bytes, all zero."""
     return np.zeros(d + QUERY_SPARE, np.float32), np.zeros(d + QUERY_SPARE, np.int8)
+
+
+@inlined()
+def _near_room(most):
+    """Return room for the gaps and slots of candidates, and for which of them are covered."""
+    return np.empty(most, np.float32), np.empty(most, np.int32), np.empty(most, np.bool_)
 
 
 @inlined()
@@ -335,14 +344,14 @@ def _contains(slots, count, wanted):
 @kernel
 def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, links):
     """Choose neighbours for `slots` by walks over the graph as it is, into `links` (len(slots), degree)."""
-    room = 4 * window
-    beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
-    trail_scores, trail = np.empty(room, np.float32), np.empty(room, np.int32)
-    gaps, candidates = np.empty(room, np.float32), np.empty(room, np.int32)
-    covered = np.empty(room, np.bool_)
-    todo = np.empty(graph.shape[1], np.int32)
-    values, codes = scratch(d)
+    rows, space, graph, entries, seen, links = lent((rows, space, graph, entries, seen, links))
+    most = 4 * window
+    walk_room = np.empty(window, np.float32), np.empty(window, np.int32), np.empty(graph.shape[1], np.int32)
+    trail_room = np.empty(most, np.float32), np.empty(most, np.int32)
+    near_room, query_room = _near_room(most), scratch(d)
     for i in range(len(slots)):
+        (beam_scores, beam, todo), (trail_scores, trail) = lent((walk_room, trail_room))
+        (gaps, candidates, covered), (values, codes) = lent((near_room, query_room))
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
         _, n_trail = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, trail_scores, trail)
@@ -374,14 +383,14 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):
     degree : int
         Neighbours to keep when pruning, at most the width of `graph`.
     """
+    rows, space, graph, sources = lent((rows, space, graph, sources))
     room = graph.shape[1]
     longest = 0
     for i in range(len(targets)):
         longest = max(longest, starts[i + 1] - starts[i])
-    candidates, gaps = np.empty(room + longest, np.int32), np.empty(room + longest, np.float32)
-    covered = np.empty(room + longest, np.bool_)
-    values, codes = scratch(d)
+    near_room, query_room = _near_room(room + longest), scratch(d)
     for i in range(len(targets)):
+        (gaps, candidates, covered), (values, codes) = lent((near_room, query_room))
         target = targets[i]
         own = 0
         while own < room and graph[target, own] >= 0:
@@ -409,11 +418,11 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):
 @kernel
 def trim(rows, space, graph, slots, alpha, degree, d):
     """Prune the rows of `slots` that have more than `degree` neighbours."""
+    rows, space, graph = lent((rows, space, graph))
     room = graph.shape[1]
-    candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
-    covered = np.empty(room, np.bool_)
-    values, codes = scratch(d)
+    near_room, query_room = _near_room(room), scratch(d)
     for i in range(len(slots)):
+        (gaps, candidates, covered), (values, codes) = lent((near_room, query_room))
         slot = slots[i]
         if graph[slot, degree] < 0:
             continue
@@ -433,12 +442,11 @@ def repair(rows, space, graph, dead, slots, alpha, d, links):
 
     Writes `links` (len(slots), degree); the graph itself is only read (FreshDiskANN, algorithm 4).
     """
+    rows, space, graph, dead, links = lent((rows, space, graph, dead, links))
     degree = graph.shape[1]
-    room = degree * degree + degree
-    candidates, gaps = np.empty(room, np.int32), np.empty(room, np.float32)
-    covered = np.empty(room, np.bool_)
-    values, codes = scratch(d)
+    near_room, query_room = _near_room(degree * degree + degree), scratch(d)
     for i in range(len(slots)):
+        (gaps, candidates, covered), (values, codes) = lent((near_room, query_room))
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
         count = 0

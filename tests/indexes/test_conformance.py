@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from isometry.indexes import BM25, Flat, Inverted, Seismic, Vamana, index_from_spec
+from isometry.codecs import LVQ
+from isometry.indexes import BM25, IVF, Flat, Inverted, Seismic, Vamana, index_from_spec
 from isometry.testing import IndexCase, check_index, index_checks
 from isometry.vectors import MultiVectors
 
@@ -77,6 +78,11 @@ CASES = [
     IndexCase("chain,Flat", lambda metric: index_from_spec("PCA20,Hadamard,Int8,Flat", metric=metric), recall=0.65),
     IndexCase("Vamana-RaBitQ", lambda metric: index_from_spec("RaBitQ2,Vamana16 -> LVQ8", metric=metric), recall=0.9),
     IndexCase("Vamana-PQ", lambda metric: index_from_spec("OPQ12,PQ12,Vamana16", metric=metric), recall=0.7),
+    IndexCase("IVF", lambda metric: index_from_spec("IVF", metric=metric), recall=0.95),
+    IndexCase("IVF-LVQ8", lambda metric: index_from_spec("LVQ8,IVF8", metric=metric), recall=0.95),
+    IndexCase("IVF-PQ", lambda metric: index_from_spec("OPQ12,PQ12,IVF10", metric=metric), recall=0.7),
+    IndexCase("IVF-PQ-refine", lambda metric: index_from_spec("PQ12x4,IVF10 -> LVQ8", metric=metric), recall=0.9),
+    IndexCase("IVF-residual", lambda metric: IVF(metric=metric, residual=True, codec=LVQ(4, 8)), recall=0.95),
     IndexCase("Inverted", lambda _: Inverted(), metrics=["dot"], data=weights, bad=BAD_WEIGHTS, recall=0.99),
     IndexCase(
         "Inverted-uint8",

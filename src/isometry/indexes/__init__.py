@@ -10,6 +10,7 @@ from isometry.indexes.filtering import FilterPlan as FilterPlan
 from isometry.indexes.filtering import filter_plan as filter_plan
 from isometry.indexes.flat import Flat as Flat
 from isometry.indexes.inverted import Inverted as Inverted
+from isometry.indexes.ivf import IVF as IVF
 from isometry.indexes.maxsim import MaxSim as MaxSim
 from isometry.indexes.multivector import MultiVector as MultiVector
 from isometry.indexes.plaid import Plaid as Plaid

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from isometry.indexes.slots import Slots
     from isometry.indexes.twins import Twins
 
-__all__ = ["STRATEGIES", "FilterPlan", "Passing", "WalkCosts", "Way", "choose", "filter_plan"]
+__all__ = ["STRATEGIES", "FilterPlan", "Masks", "Passing", "WalkCosts", "Way", "choose", "filter_plan"]
+
+Made = TypeVar("Made")
 
 STRATEGIES = ("scan", "bridge", "walk")
 """In the order of the numbers that `isometry.kernels.filtered` knows them by."""
@@ -41,6 +43,7 @@ _WALKED = tuple(0.05 * i for i in range(6, 21))
 _USUAL = ((9.0, 0.55), (10.0, 0.31), (11.0, 0.36), (12.0, 0.56), (8.0, 0.36))
 """Bases and slopes of a graph's walks, by its degree: bridging at each of `SHARES`, then walking."""
 _LARGEST = 1e12
+_REMEMBERED = 8
 _TOGETHER = 16
 """Rows that pass within two steps of a row, on average, from which those that pass hang together."""
 
@@ -131,6 +134,23 @@ class Passing(NamedTuple):
         chosen.flags.writeable = False
         leading = twins.spread(marks, twins.leaders(slots.used())) if len(twins.following) else marks
         return cls(marks, leading, chosen, {})
+
+
+class Masks(Generic[Made]):
+    """What was made of the last masks that were asked for, by their bits."""
+
+    def __init__(self) -> None:
+        self._made: dict[bytes, Made] = {}
+
+    def of(self, mask: NDArray[np.bool_], make: Callable[[NDArray[np.bool_]], Made]) -> Made:
+        """Return what is made of a mask, as it was made for an equal one not long ago."""
+        key = np.packbits(mask).tobytes()
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = make(mask)
+            while len(self._made) > _REMEMBERED:
+                self._made.pop(next(iter(self._made)), None)
+        return found
 
 
 class Way(NamedTuple):

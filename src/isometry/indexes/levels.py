@@ -114,6 +114,14 @@ class Levels:
         (n, d') float32
             The vectors as the walk reads them, before they were coded.
         """
+        full, short = self.fit_transforms(x, examples, learned)
+        self.fit_codecs(full, short, learned)
+        return short
+
+    def fit_transforms(
+        self, x: Floats, examples: Floats | None, learned: NDArray[np.bool_] | None = None
+    ) -> tuple[Floats, Floats]:
+        """Do the first half of `fit`, and return the vectors as they are compared, and as the walk reads them."""
         from sklearn.base import clone
 
         from isometry.codecs import LVQ, Float32
@@ -137,6 +145,11 @@ class Levels:
             _fit(part, short[part_of], asked)
             short = part.transform(short)
             asked = None if asked is None else _asked(part, asked)
+        return full, short
+
+    def fit_codecs(self, full: Floats, short: Floats, learned: NDArray[np.bool_] | None = None) -> None:
+        """Do the second half of `fit`: what is given as `short` is what `codec` keeps of the vectors."""
+        fitted, part_of = self._fitted, slice(None) if learned is None else learned
         fitted["codec"].fit(short[part_of])
         if "refine" in fitted:
             fitted["refine"].fit(full[part_of])
@@ -145,15 +158,29 @@ class Levels:
         self._full_dim, self._short_dim = full.shape[1], short.shape[1]
         self._walk_dim = self._mapped("codec", short[:1]).shape[1]
         self._fine_dim = self._mapped("refine", full[:1]).shape[1] if "refine" in fitted else self._walk_dim
-        self._keep(*self._coded(full, short))
-        return short
+        self._keep(*self.coded(full, short))
 
     def encode(self, x: Floats) -> tuple[Rows, Rows, Floats]:
         """Return more vectors as (walk, fine, bias), without keeping them."""
+        return self.coded(*self.transformed(x))
+
+    def transformed(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return more vectors as they are compared, and as the walk reads them."""
         short = full = self._enter(*self._redefined(x, "x"))
         for part in self._chain()[self._entry :]:
             short = part.transform(short)
-        return self._coded(full, short)
+        return full, short
+
+    def coded(self, full: Floats, short: Floats) -> tuple[Rows, Rows, Floats]:
+        """Return (walk, fine, bias) of vectors that went through the transforms, without keeping them."""
+        codec, refine = self.codec, self._part("refine")
+        codes = codec.transform(short)
+        if refine is None:
+            fine = codec.fine_rows(codes)
+            walk = _first_level(fine)
+        else:
+            walk, fine = codec.rows(codes), refine.fine_rows(refine.transform(full))
+        return walk, fine, -np.vecdot(full, full) / 2 if self.metric == "l2" else _EMPTY
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows, and make all arrays our own and writable."""
@@ -179,6 +206,16 @@ class Levels:
     # -- asking ------------------------------------------------------------------------------------------------------
 
     @property
+    def codec(self) -> Any:
+        """The fitted codec of what the walk reads."""
+        return self._part("codec")
+
+    @property
+    def refined(self) -> bool:
+        """Whether another codec than that of the walk holds the fine level."""
+        return self._has("refine")
+
+    @property
     def nbytes(self) -> int:
         """Bytes of both levels and the bias; what they share counts once."""
         arrays = {array.__array_interface__["data"][0]: array.nbytes for array in (*self.walk, *self.fine, self.bias)}
@@ -195,6 +232,11 @@ class Levels:
     def walk_dim(self) -> int:
         """Dimensions of what a walk reads, as its kernels count them."""
         return self._walk_dim
+
+    @property
+    def short_dim(self) -> int:
+        """Dimensions of the vectors that `codec` keeps."""
+        return self._short_dim
 
     @property
     def terms(self) -> int:
@@ -440,16 +482,6 @@ class Levels:
     def _mapped(self, role: str, q: Floats) -> Floats:
         """Return queries as the rows of a codec are multiplied with."""
         return self._part(role).queries(q) if role in self._maps else q
-
-    def _coded(self, full: Floats, short: Floats) -> tuple[Rows, Rows, Floats]:
-        codec, refine = self._part("codec"), self._part("refine")
-        codes = codec.transform(short)
-        if refine is None:
-            fine = codec.fine_rows(codes)
-            walk = _first_level(fine)
-        else:
-            walk, fine = codec.rows(codes), refine.fine_rows(refine.transform(full))
-        return walk, fine, -np.vecdot(full, full) / 2 if self.metric == "l2" else _EMPTY
 
     def _keep(self, walk: Rows | None, fine: Rows, bias: Floats) -> None:
         self._own_fine, self._own_bias = fine, bias

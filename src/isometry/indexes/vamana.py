@@ -20,6 +20,7 @@ from isometry.indexes.filtering import (
     WALK_SHARE,
     WIDTHS,
     FilterPlan,
+    Masks,
     Passing,
     WalkCosts,
     Way,
@@ -50,7 +51,6 @@ _WINDOW = 128
 _MOST_ROWS = 2**31 - 2
 _PART = 16
 _WIDEST = 4096
-_PREPARED = 8
 
 
 class Vamana(Levelled):
@@ -355,7 +355,9 @@ class Vamana(Levelled):
         if strategy is not None:
             check_choice("strategy", strategy, STRATEGIES)
         count = self._prepared().rows
-        passing = None if mask is None or (strategy is None and mask.all()) else self._passing(mask)
+        passing = None
+        if mask is not None and not (strategy is None and mask.all()):
+            passing = self._prepared().filters.of(mask, lambda mask: Passing.of(mask, self._built(), self._twins))
         matching = count if passing is None else len(passing.slots)
         if not nq or not matching:
             if told is not None:
@@ -378,16 +380,6 @@ class Vamana(Levelled):
                 told.append(planned(way, matching, count, *went))
         self._levels.finish(queries, scores)
         return ids, scores
-
-    def _passing(self, mask: NDArray[np.bool_]) -> Passing:
-        """Return what a mask marks, as it was made for an equal mask not long ago."""
-        kept, key = self._prepared().filters, np.packbits(mask).tobytes()
-        found = kept.get(key)
-        if found is None:
-            found = kept[key] = Passing.of(mask, self._built(), self._twins)
-            while len(kept) > _PREPARED:
-                kept.pop(next(iter(kept)), None)
-        return found
 
     def _search_passing(
         self,
@@ -544,7 +536,7 @@ class Vamana(Levelled):
                 row_ids=frozen(slots.row_ids),
                 following=frozen(self._twins.following),
                 scratch=marks(slots.capacity),
-                filters={},
+                filters=Masks(),
             )
         return self._ready
 
@@ -621,8 +613,7 @@ class _Ready(NamedTuple):
     row_ids: NDArray[np.int64]
     following: NDArray[np.int32]
     scratch: Scratch[NDArray[np.uint8]]
-    filters: dict[bytes, Passing]
-    """The last masks that were asked for, by their bits."""
+    filters: Masks[Passing]
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

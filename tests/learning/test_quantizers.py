@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from isometry.codecs import ProductQuantizer, RecurrentBinary  # noqa: E402
 from isometry.errors import DimensionMismatch, InvalidInput  # noqa: E402
-from isometry.indexes import CompressedFlat, load_index  # noqa: E402
+from isometry.indexes import IVF, CompressedFlat, load_index  # noqa: E402
 from isometry.learning import BEBR, JPQ, DistillVQ, LiveIndex, hard_negatives  # noqa: E402
 from isometry.learning.negatives import positives_of  # noqa: E402
 from isometry.learning.quantizers import ProductModule  # noqa: E402
@@ -136,6 +136,64 @@ def test_distillation_comes_nearer_to_exact_search_without_labels(pairs, codec):
     assert overlap(trained.codec_) > 1.05 * overlap(codec)
     assert trained.history_[-1] < trained.history_[0]
     assert "assigning_codebooks_" not in vars(trained.codec_)
+
+
+def test_distilled_lists_are_looked_at_in_a_better_order(pairs, tmp_path):
+    documents, queries = pairs
+    start = IVF(metric="dot", n_lists=40, codec=ProductQuantizer(4, bits=4)).build(documents)
+    options = {"n_best": 50, "batch_size": 100, "centroid_rate": 0.03, "list_rate": 0.01}
+    trained = DistillVQ(epochs=15, **options).fit(start.codec, documents, queries[:700], centroids=start.centroids)
+    exact = np.argsort(-queries[700:] @ documents.T, axis=1)[:, :10]
+
+    def overlap(index, effort):
+        found = index.search(queries[700:], k=10, effort=effort)[0]
+        return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact, strict=True)])
+
+    plain, moved = (
+        IVF(metric="dot", centroids=each).build(documents) for each in (start.centroids, trained.centroids_)
+    )
+    assert overlap(moved, 4) > 1.04 * overlap(plain, 4)
+    assert overlap(moved, 40) == overlap(plain, 40) == 1
+    coded = IVF(metric="dot", centroids=trained.centroids_, codec=trained.codec_).build(documents)
+    assert overlap(coded, 8) > 1.05 * overlap(start, 8)
+    coded.save(tmp_path / "index")
+    assert overlap(load_index(tmp_path / "index"), 8) == overlap(coded, 8)
+    assert trained.list_weight_ > 0
+    before, after = trained.list_entropy_
+    assert 4 < before < np.log2(40)
+    assert abs(after - before) < 0.5
+
+
+def test_a_step_moves_the_lists_that_it_touches_and_no_others(pairs):
+    documents, queries = pairs
+    start = IVF(metric="dot", n_lists=100, codec=ProductQuantizer(4, bits=4)).build(documents)
+    trained = DistillVQ(epochs=1, batch_size=10, n_best=5, n_drawn=1).fit(
+        start.codec, documents, queries[:10], centroids=start.centroids
+    )
+    best = np.argsort(-queries[:10] @ documents.T, axis=1)[:, :5]
+    moved = np.flatnonzero((trained.centroids_ != start.centroids).any(axis=1))
+    assert 0 < len(moved) <= 20
+    assert set(moved.tolist()) <= set(start.lists[best].ravel().tolist())
+
+
+def test_interrupted_distillation_of_lists_goes_on_as_if_it_had_not_been(pairs, tmp_path):
+    documents, queries = pairs
+    start = IVF(metric="dot", n_lists=20, codec=ProductQuantizer(4, bits=4)).build(documents)
+    arguments = (start.codec, documents, queries[:200])
+    teacher = DistillVQ(epochs=3, batch_size=50)
+    whole = teacher.fit(*arguments, centroids=start.centroids).centroids_
+
+    def stop(done, *_):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    options = {"centroids": start.centroids, "checkpoint": tmp_path / "state"}
+    with pytest.raises(KeyboardInterrupt):
+        DistillVQ(epochs=3, batch_size=50).fit(*arguments, progress=stop, **options)
+    again = DistillVQ(epochs=3, batch_size=50).fit(*arguments, **options)
+    assert np.array_equal(again.centroids_, whole)
+    with pytest.raises(DimensionMismatch):
+        teacher.fit(*arguments, centroids=start.centroids[:, :5])
 
 
 @pytest.mark.parametrize("options", [{"loss": "mse"}, {"loss": "rank_net"}, {"in_batch": False}, {"n_drawn": 0}])

@@ -83,8 +83,20 @@ def test_distill_vq(small, monkeypatch):
     )
     assert found[learned_codes.EXACT] == 1
     assert found["OPQ, 2 bytes"] < found["OPQ, 4 bytes"]
-    assert result.because.count("on one ") == result.because.count("on two ") == 8
+    assert result.because.count("on one ") == result.because.count("on two ") == 11
     assert set(result.settings["temperatures"]) == {"one", "two"}
+    deep = values(result, "R@100")
+    for way in (distill_vq.OURS, distill_vq.KMEANS):
+        assert [deep[f"{way} lists alone, {probes} looked at"] for probes in (1, 2, 3)] == sorted(
+            deep[f"{way} lists alone, {probes} looked at"] for probes in (1, 2, 3)
+        )
+        assert found[f"{way} lists and 2 bytes, 8 looked at"] > 0
+    assert result.settings["lists"]["two"]["seed 0"]["lists"] == distill_vq.n_lists(1_000) == 7
+
+
+def test_lists_are_few_where_documents_are():
+    assert [distill_vq.n_lists(n) for n in (10, 3_633, 17_831, 10**6)] == [2, 26, 128, 128]
+    assert [distill_vq._probes(n) for n in (10, 3_633, 10**6)] == [[1], [1, 2, 4, 8, 13], [1, 2, 4, 8, 64]]
 
 
 def test_a_share_of_the_labels_is_drawn():

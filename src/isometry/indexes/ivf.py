@@ -14,7 +14,6 @@ from isometry.indexes.base import check_allowed, check_search
 from isometry.indexes.compressed import Scanned
 from isometry.indexes.filtering import Masks
 from isometry.indexes.levels import Levels, Queries, frozen
-from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
 from isometry.kernels.rows import TableRows, grown, padded_copy
 from isometry.storage import Folder
@@ -61,8 +60,6 @@ class IVF(Scanned):
         Use these, which are not trained further, and leave k-means out. They are where `codec` sees vectors: behind the
         `transform`, under ``cosine`` among vectors of length 1, under ``l2`` among those less their mean; the attribute
         `centroids` of an index is of the same kind.
-    assigning : (n_lists, d') float, optional
-        With `centroids`: others of which the nearest one says in which list a vector is.
     random_state : int, default 0
         Draws the rows that k-means looks at.
     threads : int, optional
@@ -116,28 +113,22 @@ class IVF(Scanned):
         refine: Any = None,
         residual: bool | None = None,
         centroids: Any = None,
-        assigning: Any = None,
         random_state: int = 0,
         threads: int | None = None,
     ) -> None:
         super().__init__(metric, transform, codec, refine)
         self.n_lists = check_range("n_lists", n_lists, 1, _MOST_LISTS) if n_lists else None
         self._given: NDArray[np.float32] | None = None
-        self._by: NDArray[np.float32] | None = None
         if centroids is not None:
             self._given = _checked(centroids, self.n_lists)
             self.n_lists = len(self._given)
-        if assigning is not None:
-            if self._given is None:
-                raise InvalidInput("assigning is given without centroids; expected both")
-            self._by = _checked(assigning, self.n_lists)
         if residual is not None and not isinstance(residual, bool | np.bool_):
             raise InvalidInput(f"residual is {residual!r}; expected True, False or None")
         self.residual = residual
         self.random_state = check_range("random_state", random_state, 0)
         self.threads = None if threads is None else check_range("threads", threads, 1)
         self._spec = chain_text(self._parts, PartSpec(self.spec_name, (self.n_lists,) if self.n_lists else ()))
-        self._centroids = self._assigning = np.empty((0, 0), np.float32)
+        self._centroids = np.empty((0, 0), np.float32)
         self._list_of = np.empty(0, np.uint16)
         self._ready: _Ready | None = None
 
@@ -233,8 +224,6 @@ class IVF(Scanned):
         """Return the parameters and arrays that `save` writes and `from_folder` reads."""
         parameters, arrays = super().state()
         parameters |= {"residual": self._residual, "random_state": self.random_state, "n_lists": self.n_lists or 0}
-        if self._assigning is not self._centroids:
-            arrays["assigning"] = self._assigning
         return parameters, arrays | {"centroids": self._centroids, "lists": self._list_of}
 
     @classmethod
@@ -248,9 +237,7 @@ class IVF(Scanned):
             raise folder.damaged(str(error)) from None
         index._residual = index.residual = folder.parameter("residual", bool)
         shape = (None, index._levels.short_dim)
-        index._centroids = index._assigning = folder.array("centroids", np.float32, shape)
-        if "assigning" in folder.arrays:
-            index._assigning = folder.array("assigning", np.float32, index._centroids.shape)
+        index._centroids = folder.array("centroids", np.float32, shape)
         index._list_of = folder.array("lists", np.uint16, (index._slots.capacity,))
         if not index._list_of.max(initial=0) < len(index._centroids) <= _MOST_LISTS:
             raise folder.damaged(f"its rows are in lists up to {index._list_of.max(initial=0)}")
@@ -266,22 +253,20 @@ class IVF(Scanned):
         learned: NDArray[np.bool_] | None,
     ) -> NDArray[np.int64]:
         full, short = levels.fit_transforms(x, examples, learned)
-        centroids = assigning = self._given
+        centroids = self._given
         if centroids is None:
-            centroids = assigning = self._learn(short if learned is None else short[learned])
+            centroids = self._learn(short if learned is None else short[learned])
         elif centroids.shape[1] != short.shape[1]:
             raise DimensionMismatch(
                 f"centroids have {centroids.shape[1]} dimensions, but lists hold vectors of {short.shape[1]}"
             )
-        elif self._by is not None:
-            assigning = self._by
         residual = levels.codec.maps_queries if self.residual is None else bool(self.residual)
-        list_of = _nearest(short, assigning, self.threads)
+        list_of = _nearest(short, centroids, self.threads)
         order = np.argsort(list_of, kind="stable")
         list_of = list_of[order]
         rest = short[order] - centroids[list_of] if residual else short[order]
         levels.fit_codecs(full[order], rest, None if learned is None else learned[order])
-        self._centroids, self._assigning, self._residual, self._list_of = centroids, assigning, residual, list_of
+        self._centroids, self._residual, self._list_of = centroids, residual, list_of
         return order
 
     def _learn(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -296,7 +281,7 @@ class IVF(Scanned):
 
     def _encoded(self, x: NDArray[np.float32]) -> tuple[Any, ...]:
         full, short = self._levels.transformed(x)
-        list_of = _nearest(short, self._assigning, self.threads)
+        list_of = _nearest(short, self._centroids, self.threads)
         rest = short - self._centroids[list_of] if self._residual else short
         return self._levels.coded(full, rest), list_of
 

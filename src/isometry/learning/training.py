@@ -34,6 +34,7 @@ def train(
     weight_decay: float = 0.0,
     warmup: float = 0.1,
     clip: float | None = None,
+    touched: Sequence[str] = (),
     after_epoch: Callable[[int], None] | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -58,6 +59,9 @@ def train(
         Over this share of the steps the rates grow from 0; then they fall in a straight line to 0.
     clip : float, optional
         Gradients longer than this, all together, are shortened to it.
+    touched : sequence of str, optional
+        Parameters whose names begin so have sparse gradients: in a step only those of their rows move, moments and all,
+        that it touches (SparseAdam, without weight decay).
     after_epoch : callable, optional
         Called with the number of epochs that are done.
     seed : int, default 0
@@ -85,10 +89,10 @@ def train(
     check_range("seed", seed, 0)
     if not 0 <= warmup < 1:
         raise InvalidInput(f"warmup is {warmup!r}; expected a share from 0 to below 1")
-    optimizer = torch.optim.AdamW(_groups(module, rates), weight_decay=weight_decay)
+    optimizers = _optimizers(_groups(module, rates), weight_decay, tuple(touched))
     settings = {"epochs": epochs, "seed": seed, "rates": str(rates), "weight_decay": weight_decay, "warmup": warmup}
     kept = None if checkpoint is None else Path(checkpoint)
-    history, steps = _resume(kept, module, optimizer, settings)
+    history, steps = _resume(kept, module, optimizers, settings)
     for epoch in range(len(history), epochs):
         found: list[float] = []
         items: Iterable[Batch] = batches(epoch, np.random.default_rng([seed, epoch]))
@@ -98,9 +102,10 @@ def train(
         for step, batch in enumerate(items):
             at = (epoch * steps + step + 0.5) / (epochs * steps)
             share = min(at / warmup if warmup else 1.0, max((1 - at) / (1 - warmup), 0.0), 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = share * group["rate"]
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = share * group["rate"]
+                optimizer.zero_grad()
             value = loss(batch)
             number = float(value.detach())
             if not np.isfinite(number):
@@ -112,7 +117,8 @@ def train(
             value.backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(module.parameters(), clip)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             found.append(number)
         if not found:
             raise InvalidInput(f"epoch {epoch + 1} has no batches; expected at least one")
@@ -120,7 +126,7 @@ def train(
         if after_epoch is not None:
             after_epoch(epoch + 1)
         if kept is not None:
-            _keep(kept, module, optimizer, settings, history, steps)
+            _keep(kept, module, optimizers, settings, history, steps)
         if progress is not None:
             progress(epoch + 1, epochs, f"training, loss {history[-1]:.4f}")
     return history
@@ -153,6 +159,15 @@ def shared_vectors(*sides: Any, names: Sequence[str]) -> list[NDArray[np.float32
     return checked
 
 
+def _optimizers(
+    groups: list[dict[str, Any]], weight_decay: float, touched: tuple[str, ...]
+) -> list[torch.optim.Optimizer]:
+    sparse = [group for group in groups if group["name"].startswith(touched)] if touched else []
+    dense = [group for group in groups if not touched or not group["name"].startswith(touched)]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(dense, weight_decay=weight_decay)] if dense else []
+    return found + ([torch.optim.SparseAdam(sparse)] if sparse else [])
+
+
 def _groups(module: nn.Module, rates: Mapping[str, float] | float) -> list[dict[str, Any]]:
     given = {"": rates} if isinstance(rates, int | float) else dict(rates)
     groups = []
@@ -162,7 +177,7 @@ def _groups(module: nn.Module, rates: Mapping[str, float] | float) -> list[dict[
         named = [each for name, each in module.named_parameters() if name.startswith(start) and each.requires_grad]
         if not named:
             raise InvalidInput(f"no parameter's name begins with {start!r}; expected one of {_names(module)}")
-        groups.append({"params": named, "lr": rate, "rate": rate})
+        groups.append({"params": named, "lr": rate, "rate": rate, "name": start})
     return groups
 
 
@@ -173,14 +188,14 @@ def _names(module: nn.Module) -> str:
 def _keep(
     path: Path,
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     settings: dict[str, Any],
     history: list[float],
     steps: int,
 ) -> None:
     arrays = {f"module_{i}": each.detach().cpu().numpy() for i, each in enumerate(module.state_dict().values())}
     taken = 0
-    for i, each in enumerate(_trained(optimizer)):
+    for i, (optimizer, each) in enumerate(_trained(optimizers)):
         moments = optimizer.state.get(each, {})
         for name in _MOMENTS:
             if name in moments:
@@ -190,7 +205,7 @@ def _keep(
 
 
 def _resume(
-    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
+    path: Path | None, module: nn.Module, optimizers: Sequence[torch.optim.Optimizer], settings: dict[str, Any]
 ) -> tuple[list[float], int]:
     if path is None or not path.exists():
         return [], 0
@@ -208,14 +223,16 @@ def _resume(
     module.load_state_dict(
         {name: torch.from_numpy(np.array(folder.arrays[key])) for name, key in zip(state, names, strict=True)}
     )
-    for i, each in enumerate(_trained(optimizer)):
+    for i, (optimizer, each) in enumerate(_trained(optimizers)):
         if f"{_MOMENTS[0]}_{i}" in folder.arrays:
             moments = {
                 name: torch.from_numpy(np.array(folder.arrays[f"{name}_{i}"])).to(each.device) for name in _MOMENTS
             }
-            optimizer.state[each] = {"step": torch.tensor(float(folder.parameters["taken"]))} | moments
+            taken = int(folder.parameters["taken"])
+            step = taken if isinstance(optimizer, torch.optim.SparseAdam) else torch.tensor(float(taken))
+            optimizer.state[each] = {"step": step} | moments
     return [float(value) for value in folder.parameters["history"]], int(folder.parameters["steps"])
 
 
-def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [each for group in optimizer.param_groups for each in group["params"]]
+def _trained(optimizers: Sequence[torch.optim.Optimizer]) -> list[tuple[torch.optim.Optimizer, Tensor]]:
+    return [(each, tensor) for each in optimizers for group in each.param_groups for tensor in group["params"]]

@@ -47,9 +47,10 @@ class Trials:
     values: dict[tuple[str, str, str], list[NDArray[np.float64]]] = field(default_factory=dict)
     nbytes: dict[str, float] = field(default_factory=dict)
 
-    def add(self, data: TrainingSet, method: str, index: Any, queries: Any = None) -> None:
+    def add(self, data: TrainingSet, method: str, index: Any, queries: Any = None, effort: int | None = None) -> None:
         """Search for the queries of a set (or what became of them), and keep what that is worth."""
-        ids, scores = index.search(data.queries if queries is None else queries, k=min(_PLACES, len(data.x)))
+        asked = data.queries if queries is None else queries
+        ids, scores = index.search(asked, k=min(_PLACES, len(data.x)), effort=effort)
         found = data.judge(ids, scores) | {OVERLAP: data.overlap(ids)}
         for measure, each in found.items():
             self.values.setdefault((data.name, method, measure), []).append(each)

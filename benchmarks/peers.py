@@ -66,11 +66,14 @@ class Ours(Engine):
     def __init__(self, spec: str) -> None:
         super().__init__(f"isometry {spec}")
         self.spec = spec
+        if "IVF" in spec:
+            self.least = 1
 
     def build(self, x: np.ndarray, queries: np.ndarray, threads: int) -> None:
         import isometry as iso
 
-        self.index = iso.index_from_spec(self.spec, metric="dot")
+        # For vectors of length one both metrics rank alike; lists are chosen better by the cosine.
+        self.index = iso.index_from_spec(self.spec, metric="cosine" if "IVF" in self.spec else "dot")
         if hasattr(self.index, "threads"):
             self.index.threads = threads
         if "LeanVec" in self.spec:
@@ -130,36 +133,50 @@ class FaissHNSW(Faiss):
         self.index.hnsw.efSearch = effort
 
 
-class FaissIVFPQ(Faiss):
-    """Inverted lists with 4-bit product quantisation, scanned fast, the best looked at again in float16.
+class FaissIVF(Faiss):
+    """Inverted lists of 8-bit scalar quantised vectors, or of product quantised residuals.
 
-    Effort is the number of lists; how many candidates get the second look is another knob, so several are tried.
+    Effort is the number of lists.
     """
 
     least = 1
 
-    def __init__(self, again: int) -> None:
-        super().__init__(f"faiss IVF-PQ fast scan, refine x{again}")
-        self.again = again
+    def __init__(self, codes: str, words: str) -> None:
+        super().__init__(f"faiss IVF-{words}")
+        self.codes = codes
 
     def build(self, x: np.ndarray, queries: np.ndarray, threads: int) -> None:
         import faiss
 
         faiss.omp_set_num_threads(threads)
         n, dim = x.shape
-        lists = int(2 ** np.round(np.log2(2 * np.sqrt(n))))
-        spec = f"IVF{lists},PQ{dim // 2}x4fs,Refine(SQfp16)"
+        self.most = int(2 ** np.round(np.log2(2 * np.sqrt(n))))
+        spec = f"IVF{self.most},{self.codes.format(half=dim // 2, quarter=dim // 4)}"
         self.index = faiss.index_factory(dim, spec, faiss.METRIC_INNER_PRODUCT)
-        self.index.train(x[: min(n, 64 * lists)])
+        self.index.train(x[: min(n, 64 * self.most)])
         self.index.add(x)
-        self.lists = faiss.extract_index_ivf(self.index.base_index)
-        self.most = lists
+        inner = getattr(self.index, "base_index", self.index)
+        self.lists = faiss.extract_index_ivf(inner)
 
     def prepare(self, effort: int, threads: int) -> None:
         import faiss
 
         faiss.omp_set_num_threads(threads)
         self.lists.nprobe = effort
+
+
+class FaissIVFPQ(FaissIVF):
+    """4-bit product quantisation, scanned fast, the best looked at again in float16.
+
+    How many candidates get the second look is another knob, so several are tried.
+    """
+
+    def __init__(self, again: int) -> None:
+        super().__init__("PQ{half}x4fs,Refine(SQfp16)", f"PQ fast scan, refine x{again}")
+        self.again = again
+
+    def prepare(self, effort: int, threads: int) -> None:
+        super().prepare(effort, threads)
         self.index.k_factor = self.again
 
 
@@ -417,6 +434,8 @@ PEERS: tuple[Callable[[], Engine], ...] = (
     lambda: FaissHNSW(32),
     lambda: FaissHNSW(32, "SQ8"),
     lambda: FaissHNSW(16, "SQ8"),
+    lambda: FaissIVF("SQ8", "SQ8"),
+    lambda: FaissIVF("PQ{quarter}", "PQ"),
     lambda: FaissIVFPQ(8),
     lambda: FaissIVFPQ(32),
     lambda: FaissNSG(64),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isometry import ranked
 from isometry.errors import DimensionMismatch, InvalidInput, check_range
-from isometry.indexes.base import check_allowed, check_search
+from isometry.indexes.base import SMALLEST_NORM, check_allowed, check_search
 from isometry.indexes.compressed import Scanned
 from isometry.indexes.filtering import Masks
 from isometry.indexes.levels import Levels, Queries, frozen
@@ -46,16 +46,16 @@ class IVF(Scanned):
     Parameters
     ----------
     metric : {"cosine", "dot", "l2"}, default "cosine"
-        ``l2`` scores are minus the squared distance. Lists are chosen by :math:`\langle q, o \rangle`, which is what
-        their rows score on average; under ``l2`` by the distance of the query from the centroid.
+        ``l2`` scores are minus the squared distance. Lists are chosen as the metric compares the query with their
+        centroids.
     n_lists : int, optional
         Up to 65,536, and at most one per vector. By default, or with 0, :math:`4 \sqrt n`.
     codec, transform, refine : estimators, optional
         As for `Vamana`: what lists hold, what shortens vectors before that, and what puts hits in order.
     residual : bool, optional
         Whether `codec` keeps what a vector's centroid leaves over, :math:`x - o`, in place of the vector: a score is
-        then :math:`\langle q, o \rangle + \langle q, x - o \rangle`. By default it does for codecs of tables, product
-        and residual quantizers.
+        then :math:`\langle q, o \rangle + \langle q, x - o \rangle`. By default it does where there is a codec, unless
+        this is frozen and no `centroids` are given: then it was trained on whole vectors.
     centroids : (n_lists, d') float, optional
         Use these, which are not trained further, and leave k-means out. They are where `codec` sees vectors: behind the
         `transform`, under ``cosine`` among vectors of length 1, under ``l2`` among those less their mean; the attribute
@@ -85,8 +85,7 @@ class IVF(Scanned):
 
     References
     ----------
-    Jégou, Douze, Schmid, Product quantization for nearest neighbor search, TPAMI 33(1), 2011 (IVFADC). Unlike there,
-    lists are chosen by inner product unless the metric is ``l2``.
+    Jégou, Douze, Schmid, Product quantization for nearest neighbor search, TPAMI 33(1), 2011 (IVFADC).
 
     Examples
     --------
@@ -238,7 +237,7 @@ class IVF(Scanned):
         index._residual = index.residual = folder.parameter("residual", bool)
         shape = (None, index._levels.short_dim)
         index._centroids = folder.array("centroids", np.float32, shape)
-        index._list_of = folder.array("lists", np.uint16, (index._slots.capacity,))
+        index._list_of = folder.array("lists", np.uint16, (index._built().capacity,))
         if not index._list_of.max(initial=0) < len(index._centroids) <= _MOST_LISTS:
             raise folder.damaged(f"its rows are in lists up to {index._list_of.max(initial=0)}")
         return index
@@ -260,7 +259,7 @@ class IVF(Scanned):
             raise DimensionMismatch(
                 f"centroids have {centroids.shape[1]} dimensions, but lists hold vectors of {short.shape[1]}"
             )
-        residual = levels.codec.maps_queries if self.residual is None else bool(self.residual)
+        residual = self._leaves_over() if self.residual is None else bool(self.residual)
         list_of = _nearest(short, centroids, self.threads)
         order = np.argsort(list_of, kind="stable")
         list_of = list_of[order]
@@ -268,6 +267,11 @@ class IVF(Scanned):
         levels.fit_codecs(full[order], rest, None if learned is None else learned[order])
         self._centroids, self._residual, self._list_of = centroids, residual, list_of
         return order
+
+    def _leaves_over(self) -> bool:
+        """Tell whether the codec keeps what centroids leave over when nobody says so."""
+        codec = self._parts["codec"]
+        return codec is not None and (self._given is not None or not getattr(codec, "frozen_", False))
 
     def _learn(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the centroids of vectors (n, d)."""
@@ -301,14 +305,16 @@ class IVF(Scanned):
         if self._ready is None:
             from isometry.kernels.rows import Float32Rows
 
-            slots, l2 = self._built(), self.metric == "l2"
+            slots = self._built()
             used = slots.used()
             order = used[np.argsort(self._list_of[used], kind="stable")]
-            squares = np.vecdot(self._centroids, self._centroids) / 2
+            squares = np.vecdot(self._centroids, self._centroids)
+            inverse = 1 / np.sqrt(np.maximum(squares, SMALLEST_NORM))
             self._ready = _Ready(
                 lists=self._cut(order),
                 centroids=Float32Rows(frozen(padded_copy(self._centroids))),
-                squares=squares if l2 else None,
+                scale=inverse if self.metric == "cosine" else np.ones_like(squares),
+                bias=squares / -2 if self.metric == "l2" else np.zeros_like(squares),
                 space=self._levels.search_space(),
                 row_ids=frozen(slots.row_ids),
                 list_of=frozen(self._list_of),
@@ -347,8 +353,7 @@ class IVF(Scanned):
         near = np.empty((nq, len(self._centroids)), np.float32)
         scan.products(ready.centroids, short, near)
         chosen = np.zeros((near.shape[1], nq), np.bool_)
-        promise = near if ready.squares is None else near - ready.squares
-        kernels.choose(promise, lists.starts, how.probes, how.least, chosen)
+        kernels.choose(near * ready.scale + ready.bias, lists.starts, how.probes, how.least, chosen)
         coarse, fine = levels.asked(queries, part)
         added = near if self._residual else near[:, :0].copy()
         found_scores, found = np.empty((nq, how.again), np.float32), np.empty((nq, how.again), np.int32)
@@ -370,7 +375,8 @@ class _Ready(NamedTuple):
 
     lists: Lists
     centroids: Float32Rows
-    squares: NDArray[np.float32] | None
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
     space: Space
     row_ids: NDArray[np.int64]
     list_of: NDArray[np.uint16]

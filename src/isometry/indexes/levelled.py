@@ -25,7 +25,7 @@ class Levelled(ABC):
     kind_version: ClassVar[int]
     _spec: str
 
-    def __init__(self, metric: str, transform: Any, codec: Any, refine: Any) -> None:
+    def __init__(self, metric: str, transform: Any = None, codec: Any = None, refine: Any = None) -> None:
         self.metric = check_choice("metric", metric, METRICS)
         self._parts = {"transform": chain_of(transform), "codec": codec, "refine": refine}
         self._levels = Levels(self.metric, **self._parts)

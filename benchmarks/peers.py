@@ -435,7 +435,7 @@ PEERS: tuple[Callable[[], Engine], ...] = (
     lambda: FaissHNSW(32, "SQ8"),
     lambda: FaissHNSW(16, "SQ8"),
     lambda: FaissIVF("SQ8", "SQ8"),
-    lambda: FaissIVF("PQ{quarter}", "PQ"),
+    lambda: FaissIVF("PQ{quarter}", "PQ 8 bits"),
     lambda: FaissIVFPQ(8),
     lambda: FaissIVFPQ(32),
     lambda: FaissNSG(64),

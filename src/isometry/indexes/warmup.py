@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from isometry.indexes.filtering import STRATEGIES
+from isometry.indexes.ivf import IVF
 from isometry.indexes.multivector import MultiVector
 from isometry.indexes.sparse import SparseIndex
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
@@ -31,20 +32,24 @@ _LEVELS = ("LVQ8", "LVQ4")
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
 _SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 """One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
+_LISTS = (*_FLOATS, *_LEVELS, "LVQ4x8", "PQ2")
+"""What inverted lists usually hold."""
 _SPARSE = ("Inverted", "Seismic")
+_SIZED = (IVF.spec_name, Vamana.spec_name)
 _ROWS, _DIM = 200, 16
 
 
 def every_spec() -> list[str]:
     """Return specifications that together read every layout in a walk, with usual ones every usual finer one.
 
-    Those of sparse vectors, whose rows have layouts of their own, come last.
+    Then come lists of usual layouts; those of sparse vectors, whose rows have layouts of their own, come last.
     """
     walks = [*_FLOATS, *_LEVELS]
     alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS, *_SMALL)]
     pairs = [(codec, refine) for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec]
     pairs += [(codec, "LVQ8") for codec in _SMALL]
-    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs] + list(_SPARSE)
+    lists = [f"{codec},IVF2" for codec in _LISTS]
+    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs] + lists + list(_SPARSE)
 
 
 def warm_up(
@@ -89,7 +94,7 @@ def _report(progress: Callable[[int, int | None, str], None] | None, done: int, 
 def _smallest(spec: str) -> str:
     """Return an index that calls the same kernels: they know layouts, not dimensions, and few links try all of them."""
     parsed = parse_spec(spec)
-    index = PartSpec(Vamana.spec_name, (2,)) if parsed.index.name == Vamana.spec_name else parsed.index
+    index = PartSpec(parsed.index.name, (2,)) if parsed.index.name in _SIZED else parsed.index
     encoded = any(part.name == MultiVector.spec_around for part in parsed.transforms)
     return str(replace(parsed, transforms=(PartSpec(MultiVector.spec_around, (1, 3, 2)),) * encoded, index=index))
 

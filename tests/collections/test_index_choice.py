@@ -51,9 +51,10 @@ def test_what_was_asked_for_stays(collection, tmp_path):
     assert again.stats().spec == GRAPH
 
 
-def test_a_graph_in_a_collection_finds_filters_and_forgets(collection, documents):
+@pytest.mark.parametrize("spec", [GRAPH, "LVQ8,IVF16"])
+def test_an_index_in_a_collection_finds_filters_and_forgets(collection, documents, spec):
     vectors = documents[1]
-    collection.build(GRAPH)
+    assert collection.build(spec).spec == spec
     exact = vectors @ vectors[7] / np.linalg.norm(vectors, axis=1)
     hits = collection.search(vectors[7], k=10)
     assert hits.ids[0] == "7"

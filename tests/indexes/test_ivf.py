@@ -149,6 +149,20 @@ def test_queries_that_are_asked_together_have_the_answers_that_they_have_alone(x
                 assert np.array_equal(a[0], b[i])
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+@pytest.mark.parametrize("residual", [True, False])
+def test_halves_of_bytes_are_looked_up_to_the_same_end(x, metric, residual, monkeypatch):
+    many = clustered(70, 3)
+    index = IVF(metric=metric, n_lists=15, codec=ProductQuantizer(8, bits=4), residual=residual).build(x)
+    answers = []
+    for looks_up in (index._levels.halved, False):
+        monkeypatch.setattr(type(index._levels), "halved", looks_up)
+        answers.append([index.search(many, k, effort=effort) for k, effort in ((1, 1), (10, 4), (300, 15))])
+    for pair, other in zip(*answers, strict=True):
+        for a, b in zip(pair, other, strict=True):
+            assert np.array_equal(a, b)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_the_lists_that_are_chosen(data):

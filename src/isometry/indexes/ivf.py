@@ -34,7 +34,7 @@ _SAMPLE, _FEWEST_ROWS = 32, 32_768
 _ITERATIONS = 12
 _AGAIN, _AGAIN_PER_HIT, _AGAIN_PER_LIST = 100, 4, 2
 _FEWEST_QUERIES = 16
-_TABLES = 32
+_TABLES = 256
 
 
 class IVF(Scanned):
@@ -208,10 +208,11 @@ class IVF(Scanned):
         wanted = effort or _EFFORT
         probes = min(math.ceil(wanted / math.sqrt(share)), len(self._centroids))
         again = max(_AGAIN, _AGAIN_PER_HIT * k, _AGAIN_PER_LIST * wanted) if self._levels.rescores else k
-        # A table is larger than the lists that it looks up, so it had better stay in the cache than they.
-        tables = isinstance(self._levels.walk, TableRows)
         part = max(_FEWEST_QUERIES, -(-nq // (threads or processors())))
-        part, together = (min(part, _TABLES), 1) if tables else (part, part)
+        together = part
+        if isinstance(self._levels.walk, TableRows):
+            # A table is larger than the lists that it looks up, so it had better stay in the cache than they.
+            part, together = min(part, _TABLES), 1
         how = _How(probes, min(k, matching), min(again, matching), together)
         run_parts(
             lambda start, stop: self._look(queries, slice(start, stop), lists, how, ids, scores), nq, part, threads
@@ -357,9 +358,14 @@ class IVF(Scanned):
         coarse, fine = levels.asked(queries, part)
         added = near if self._residual else near[:, :0].copy()
         found_scores, found = np.empty((nq, how.again), np.float32), np.empty((nq, how.again), np.int32)
-        kernels.best(
-            levels.walk, ready.space, lists, chosen, added, coarse, how.together, ready.row_ids, found_scores, found
-        )
+        if levels.halved:
+            kernels.best_of_halves(
+                levels.walk, ready.space, lists, chosen, added, coarse, ready.row_ids, found_scores, found
+            )
+        else:
+            kernels.best(
+                levels.walk, ready.space, lists, chosen, added, coarse, how.together, ready.row_ids, found_scores, found
+            )
         ids, scores = ids[part], scores[part]
         if not levels.rescores:
             most = found.shape[1]

@@ -355,6 +355,16 @@ class Levels:
 
         return self.walk is not self.fine or not scores_alike(type(self.fine))
 
+    @property
+    def halved(self) -> bool:
+        """Whether scans may look up both halves of a byte in small tables."""
+        from isometry.kernels.level import LOOKS_UP
+        from isometry.kernels.scan import MOST_HALVED
+
+        if not LOOKS_UP or not isinstance(self.walk, TableRows) or len(self.bias):
+            return False
+        return getattr(self._part("codec"), "halves", False) and self.walk.codes.shape[1] <= MOST_HALVED
+
     def scan(
         self,
         queries: Queries,
@@ -372,7 +382,7 @@ class Levels:
         from isometry.kernels import scan as kernels
 
         space, nq, most = self.search_space(), len(ids), min(most, len(slots))
-        best = kernels.best_of_halves if nq > 1 and self._halved() else kernels.best
+        best = kernels.best_of_halves if nq > 1 and self.halved else kernels.best
         workers = threads or processors()
         pieces = 1 if nq >= workers else min(workers, max(1, len(slots) // _PIECE))
         bounds = np.linspace(0, len(slots), pieces + 1).astype(np.int64)
@@ -489,15 +499,6 @@ class Levels:
         self.fine = frozen_rows(fine)
         self.walk = frozen_rows(self._own_walk) if self._own_walk else _first_level(self.fine)
         self.bias = frozen(bias)
-
-    def _halved(self) -> bool:
-        """Whether a scan for several queries may look up both halves of a byte in small tables."""
-        from isometry.kernels.level import LOOKS_UP
-        from isometry.kernels.scan import MOST_HALVED
-
-        if not LOOKS_UP or not isinstance(self.walk, TableRows) or len(self.bias):
-            return False
-        return getattr(self._part("codec"), "halves", False) and self.walk.codes.shape[1] <= MOST_HALVED
 
     def _apart(self) -> bool:
         return bool(self._own_walk)

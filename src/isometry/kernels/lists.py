@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import ahead_of, rank, scratch
 from isometry.kernels.hits import keep
+from isometry.kernels.scan import GROUP, GROUPS, halve, limit_of, turn
 from isometry.kernels.score import QUERY_SPARE, Query, inlined, prepare, score_fine, touch
+from isometry.kernels.simd import add_found_u16, address, lowest_bit, reaching_u16, spread_u16
 
-__all__ = ["Lists", "best", "choose", "order"]
+__all__ = ["Lists", "best", "best_of_halves", "choose", "order"]
 
 _BLOCK_BYTES = 131072
 
@@ -151,6 +153,50 @@ def best(rows, space, lists, chosen, added, queries, together, row_ids, scores_o
                         size = _offer(scores_out[i], slots_out[i], size, value, slot, row_ids)
                     sizes[i] = size
                     fetched = True
+    for i in range(nq):
+        scores_out[i, sizes[i] :] = -np.inf
+        slots_out[i, sizes[i] :] = -1
+
+
+@kernel
+def best_of_halves(rows, space, lists, chosen, added, queries, row_ids, scores_out, slots_out):
+    """Do the same for `TableRows` whose tables are sums of two of 16, as that of `isometry.kernels.scan` does."""
+    nq, m = len(queries), rows.codes.shape[1]
+    tables = np.empty((nq, m, 2, 2, 16), np.uint8)
+    steps, lows, sizes = np.empty(nq, np.float64), np.empty(nq, np.float64), np.zeros(nq, np.int64)
+    for i in range(nq):
+        steps[i], lows[i] = halve(queries[i], tables[i])
+    turned = np.zeros((GROUPS, m, GROUP), np.uint8)
+    nothing = np.empty(0, np.int8)
+    starts, slots = lists
+    for c in range(len(starts) - 1):
+        for first in range(starts[c], starts[c + 1], GROUP * GROUPS):
+            count = min(GROUP * GROUPS, starts[c + 1] - first)
+            ready = False
+            for i in range(nq):
+                if not chosen[c, i]:
+                    continue
+                if not ready:
+                    turn(rows, slots, first, count, turned)
+                    ready = True
+                query = Query(queries[i], nothing, np.float32(1), np.float32(0), np.float32(0))
+                more = added[i, c] if added.shape[1] else np.float32(0)
+                size, table = sizes[i], address(tables[i])
+                limit = limit_of(scores_out[i], size, steps[i], lows[i], m, more)
+                for g in range((count + GROUP - 1) // GROUP):
+                    total, at = spread_u16(0), address(turned[g])
+                    for j in range(m):
+                        total = add_found_u16(total, at + 32 * j, table + 64 * j, table + 64 * j + 32)
+                    reached = reaching_u16(total, spread_u16(limit))
+                    while reached:
+                        r = GROUP * g + lowest_bit(reached)
+                        reached &= reached - 1
+                        if r < count:
+                            slot = slots[first + r]
+                            value = rank(rows, space, query, slot) + more
+                            size = _offer(scores_out[i], slots_out[i], size, value, slot, row_ids)
+                            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, more)
+                sizes[i] = size
     for i in range(nq):
         scores_out[i, sizes[i] :] = -np.inf
         slots_out[i, sizes[i] :] = -1

@@ -9,10 +9,10 @@ from isometry.kernels.graph import ahead_of, offer, rank, scratch, settle
 from isometry.kernels.score import QUERY_SPARE, Query, inlined, prepare, score_fine, touch
 from isometry.kernels.simd import add_found_u16, address, lowest_bit, reaching_u16, spread_u16
 
-__all__ = ["MOST_HALVED", "best", "best_of_halves", "order", "products"]
+__all__ = ["GROUP", "GROUPS", "MOST_HALVED", "best", "best_of_halves", "halve", "limit_of", "order", "products", "turn"]
 
 _BLOCK_BYTES = 131072
-_GROUP, _GROUPS = 32, 32
+GROUP, GROUPS = 32, 32
 _HIGHEST = 127
 _ROUNDING = 1e-4
 """More than what adding up in float32 moves a score by, as a share of it."""
@@ -77,33 +77,30 @@ def best_of_halves(rows, space, slots, queries, scores_out, slots_out):
     tables = np.empty((nq, m, 2, 2, 16), np.uint8)
     steps, lows, sizes = np.empty(nq, np.float64), np.empty(nq, np.float64), np.zeros(nq, np.int64)
     for i in range(nq):
-        steps[i], lows[i] = _halve(queries[i], tables[i])
-    turned = np.zeros((_GROUPS, m, _GROUP), np.uint8)
-    nothing = np.empty(0, np.int8)
-    for first in range(0, len(slots), _GROUP * _GROUPS):
-        count = min(_GROUP * _GROUPS, len(slots) - first)
-        for r in range(count):
-            row = rows.codes[slots[first + r]]
-            for j in range(m):
-                turned[r // _GROUP, j, r % _GROUP] = row[j]
+        steps[i], lows[i] = halve(queries[i], tables[i])
+    turned = np.zeros((GROUPS, m, GROUP), np.uint8)
+    nothing, nothing_more = np.empty(0, np.int8), np.float32(0)
+    for first in range(0, len(slots), GROUP * GROUPS):
+        count = min(GROUP * GROUPS, len(slots) - first)
+        turn(rows, slots, first, count, turned)
         for i in range(nq):
             query = Query(queries[i], nothing, np.float32(1), np.float32(0), np.float32(0))
             size, table = sizes[i], address(tables[i])
-            limit = _limit(scores_out[i], size, steps[i], lows[i], m)
-            for g in range((count + _GROUP - 1) // _GROUP):
+            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, nothing_more)
+            for g in range((count + GROUP - 1) // GROUP):
                 total, at = spread_u16(0), address(turned[g])
                 for j in range(m):
                     total = add_found_u16(total, at + 32 * j, table + 64 * j, table + 64 * j + 32)
                 reached = reaching_u16(total, spread_u16(limit))
                 while reached:
-                    r = _GROUP * g + lowest_bit(reached)
+                    r = GROUP * g + lowest_bit(reached)
                     reached &= reached - 1
                     if r < count:
                         slot = slots[first + r]
                         value = rank(rows, space, query, slot)
                         size, place = offer(scores_out[i], slots_out[i], size, value, slot)
                         if place < len(scores_out[i]):
-                            limit = _limit(scores_out[i], size, steps[i], lows[i], m)
+                            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, nothing_more)
             sizes[i] = size
     for i in range(nq):
         scores_out[i, sizes[i] :] = -np.inf
@@ -111,7 +108,7 @@ def best_of_halves(rows, space, slots, queries, scores_out, slots_out):
 
 
 @inlined()
-def _halve(sums, tables):
+def halve(sums, tables):
     """Write the small tables (m, low or high half, twice, 16) as steps, and return the step and the lowest sum."""
     step, lowest = 0.0, 0.0
     small = np.empty((len(tables), 2, 16), np.float64)
@@ -132,13 +129,25 @@ def _halve(sums, tables):
 
 
 @inlined()
-def _limit(scores, size, step, lowest, m):
-    """Return the least sum of steps whose row may come before the last of the best: each table is half a step off."""
+def limit_of(scores, size, step, lowest, m, more):
+    """Return the least sum of steps whose row may come before the last of the best: each table is half a step off.
+
+    `more` is what is added to the scores of the rows in question.
+    """
     if size < len(scores):
         return np.int64(0)
-    last = np.float64(scores[size - 1])
-    reach = (last - lowest - _ROUNDING * (abs(last) + abs(lowest))) / step - m - 1
+    last, more = np.float64(scores[size - 1]), np.float64(more)
+    reach = (last - more - lowest - _ROUNDING * (abs(last) + abs(more) + abs(lowest))) / step - m - 1
     return np.int64(min(max(reach, 0.0), 65535.0))
+
+
+@inlined()
+def turn(rows, slots, first, count, turned):
+    """Write the codes of some slots into groups of rows, (groups, m, `GROUP`)."""
+    for r in range(count):
+        row = rows.codes[slots[first + r]]
+        for j in range(len(row)):
+            turned[r // GROUP, j, r % GROUP] = row[j]
 
 
 @kernel

@@ -83,14 +83,14 @@ def test_distill_vq(small, monkeypatch):
     )
     assert found[learned_codes.EXACT] == 1
     assert found["OPQ, 2 bytes"] < found["OPQ, 4 bytes"]
-    assert result.because.count("on one ") == result.because.count("on two ") == 11
+    assert result.because.count("on one ") == result.because.count("on two ") == 13
     assert set(result.settings["temperatures"]) == {"one", "two"}
     deep = values(result, "R@100")
-    for way in (distill_vq.OURS, distill_vq.KMEANS):
+    for way in (distill_vq.OURS, distill_vq.KMEANS, distill_vq.COSINE):
         assert [deep[f"{way} lists alone, {probes} looked at"] for probes in (1, 2, 3)] == sorted(
             deep[f"{way} lists alone, {probes} looked at"] for probes in (1, 2, 3)
         )
-        assert found[f"{way} lists and 2 bytes, 8 looked at"] > 0
+    assert found["Distill-VQ lists and 2 bytes, 8 looked at"] > 0
     assert result.settings["lists"]["two"]["seed 0"]["lists"] == distill_vq.n_lists(1_000) == 7
 
 

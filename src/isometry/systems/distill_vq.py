@@ -45,7 +45,7 @@ LABELLED = (1.0, 0.1, 0.01)
 LISTS, PER_LIST = 128, 136
 PROBES = (1, 2, 4, 8)
 CODED_PROBES = 8
-KMEANS = "k-means"
+KMEANS, COSINE = "k-means", "k-means by cosine,"
 
 
 def experiment(*, size: str, data: Path | None, seed: int, progress: Progress | None) -> Outcome:
@@ -113,11 +113,13 @@ def _add_lists(trials: Trials, start: learned_codes.Start, epochs: int) -> dict[
     plain = IVF(metric="dot", n_lists=n_lists(len(x)), codec=codec, random_state=run).build(x)
     trained = DistillVQ(epochs=epochs, seed=run).fit(plain.codec, x, taught, centroids=plain.centroids)
     coded = IVF(metric="dot", centroids=trained.centroids_, codec=trained.codec_).build(x)
+    alone = {COSINE: IVF(metric="cosine", n_lists=n_lists(len(x)), random_state=run).build(x)}
     for way, index in ((KMEANS, plain), (OURS, coded)):
         trials.add(each, _coded(way, m), index, asked, CODED_PROBES)
-        alone = IVF(metric="dot", centroids=index.centroids).build(x)
-        for probes in _probes(len(x)):
-            trials.add(each, _lists(way, probes), alone, asked, probes)
+        alone[way] = IVF(metric="dot", centroids=index.centroids).build(x)
+    for probes in _probes(len(x)):
+        for way, index in alone.items():
+            trials.add(each, _lists(way, probes), index, asked, probes)
     before, after = trained.list_entropy_
     return {
         "lists": len(plain.centroids),
@@ -175,12 +177,19 @@ def _checks(trials: Trials, data: str, documents: int, scale: Scale) -> Iterator
             trials.told(data, OVERLAP, short, *names),
         )
     probes = _probes(documents)
+    for rival in (KMEANS, COSINE):
+        gaps = [trials.gap(data, _lists(OURS, p), _lists(rival, p), DEEP) for p in probes]
+        told = ", ".join(f"{gap.mean:+.4f} at {p} (p = {gap.p_value:.4f})" for gap, p in zip(gaps, probes, strict=True))
+        yield Check(
+            f"on {data} distilled lists beat those of {rival.rstrip(',')} by {DEEP} where one is looked at",
+            graded(gaps[0].low > 0, gaps[0].mean > 0),
+            f"{trials.told(data, DEEP, _lists(OURS, 1), _lists(rival, 1))}; {told}",
+        )
     gaps = [trials.gap(data, _lists(OURS, p), _lists(KMEANS, p), DEEP) for p in probes]
-    told = ", ".join(f"{gap.mean:+.4f} at {p} (p = {gap.p_value:.4f})" for gap, p in zip(gaps, probes, strict=True))
     yield Check(
-        f"on {data} distilled lists beat those of k-means by {DEEP} where one is looked at",
-        graded(gaps[0].low > 0, gaps[0].mean > 0),
-        f"{trials.told(data, DEEP, _lists(OURS, 1), _lists(KMEANS, 1))}; {told}",
+        f"on {data} the gain over k-means is largest where one is looked at",
+        graded(gaps[0].mean == max(gap.mean for gap in gaps)),
+        ", ".join(f"{gap.mean:+.4f} at {p}" for gap, p in zip(gaps, probes, strict=True)),
     )
     yield Check(
         f"on {data} they come together where half of the lists are looked at",
@@ -240,6 +249,10 @@ SYSTEM = System(
     pitfalls=(
         "Set the temperature from the data, so that the teacher's softmax spreads over about 5 to 20 documents.",
         "Overlap with the teacher and labelled quality can move in opposite directions; report both.",
+        (
+            "Centroids of lists by k-means differ in length, which their inner products with a query suffer from: part "
+            "of what distilled lists gain is had by choosing lists by the cosine."
+        ),
         "Centroids of lists move too: watch the entropy of the lists' sizes, and choose lists by the inner product.",
         "The paper's IVF-OPQ row at probes 10 and 30 is probably a misprint; don't aim at it.",
     ),

@@ -9,7 +9,7 @@ from isometry.codecs import LVQ, Float16
 from isometry.codecs.base import CodecBase
 from isometry.errors import Damaged, InvalidInput
 from isometry.estimators import check_vectors
-from isometry.indexes import METRICS, index_from_spec
+from isometry.indexes import METRICS, index_from_spec, load_index
 from isometry.indexes.levels import Levels, check_norms, frozen
 from isometry.kernels.rows import (
     ByteNibbleRows,
@@ -290,3 +290,17 @@ def test_what_parts_have_learned_counts_among_the_bytes():
     assert chained._levels.shared_bytes >= 4 * (12 * 24 + 24 + 12)
     assert plain.nbytes == plain._levels.nbytes + 4 * 24 + 80 * 12
     assert plain.bytes_per_vector == 32 + 8
+
+
+@pytest.mark.parametrize("spec", ["PCA8,LVQ8,Flat", "LVQ4,Vamana8 -> Float16", "LVQ8,IVF4"])
+def test_an_index_from_a_folder_is_filled_and_built_by_the_parts_it_was_made_of(tmp_path, spec):
+    x = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
+    wanted = index_from_spec(spec, metric="dot").build(x)
+    index_from_spec(spec, metric="dot").build(x[:0]).save(tmp_path / "empty")
+    wanted.save(tmp_path / "full")
+    filled, again = load_index(tmp_path / "empty"), load_index(tmp_path / "full")
+    filled.add(x)
+    again.build(x)
+    for index in (filled, again):
+        assert index.bytes_per_vector == wanted.bytes_per_vector
+        assert (index.search(x[:5], 3)[0] == wanted.search(x[:5], 3)[0]).all()

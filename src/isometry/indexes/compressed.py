@@ -49,7 +49,7 @@ class Scanned(Levelled):
             3 * 4 * n * d, f"{n} vectors of {d} dimensions", f"the index {self.spec}", "build several smaller ones"
         )
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
-        levels = Levels(self.metric, **self._parts)
+        levels = self._levels.anew()
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
         learned = self._learned(n, held_out) if n else None
         order = self._fit(levels, vectors if n else np.zeros((1, d), np.float32), examples, learned)

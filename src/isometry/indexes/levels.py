@@ -99,6 +99,14 @@ class Levels:
 
     # -- making ------------------------------------------------------------------------------------------------------
 
+    def anew(self) -> Levels:
+        """Return levels of the same parts, which have yet to be fitted."""
+        from sklearn.base import clone
+
+        made = Levels(self.metric)
+        made._given = self._given or {role: clone(self._part(role)) for role in self._stored}
+        return made
+
     def fit(self, x: Floats, examples: Floats | None, learned: NDArray[np.bool_] | None = None) -> Floats:
         """Fit everything on vectors (n, d), and on examples of queries if there are some, and keep the vectors.
 

@@ -182,7 +182,7 @@ class Vamana(Levelled):
         check_norms(vectors, "x")
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         order = near_order(vectors, self.seed)
-        levels = Levels(self.metric, **self._parts)
+        levels = self._levels.anew()
         if not n:
             # A zero vector in a free slot stands in until `add` brings some to fit on.
             levels.fit(np.zeros((1, d), np.float32), examples)

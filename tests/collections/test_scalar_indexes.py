@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import lance
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 
 import isometry as iso
 from isometry.collections import scalar_indexes
-from isometry.collections.table import DocumentTable
+from isometry.collections.table import SEQ, DocumentTable
 from isometry.errors import StorageFull
 from tests.collections.test_state_machine import CollectionMachine
 
@@ -207,6 +211,57 @@ def test_dropping_columns_keeps_the_indexes_of_others(tmp_path, small):
         assert table.scalar_indexes == kinds
         assert made.verify().problems == []
         assert np.array_equal(table.offsets("number < 9"), table.offsets("number < 9", indexed=False))
+
+
+def test_columns_that_are_filled_or_changed_in_place_are_found_by_their_new_values(tmp_path, small):
+    with iso.create(tmp_path / "c.iso") as made:
+        made.add(rows_of(range(N), np.random.default_rng(1)), batch_rows=50)
+        made.build()
+        table = made._begin_write()
+        table = table.fill(lambda seq: pa.table({"parity": pa.array(seq % 2 == 0)}))
+        assert np.array_equal(
+            table.offsets("parity and few = 'a'"), table.offsets("parity and few = 'a'", indexed=False)
+        )
+        seq = table.scan([SEQ], "number < 9")[SEQ].combine_chunks()
+        table = table.update(pa.table({SEQ: seq, "few": pa.array(["changed"] * len(seq))}))
+        for where in ("few = 'changed'", "few != 'changed'", "few = 'a'", "number < 9 and few = 'changed'"):
+            assert np.array_equal(np.sort(table.offsets(where)), table.offsets(where, indexed=False)), where
+        assert len(table.offsets("few = 'changed'")) == len(seq) > 0
+
+
+KILLED = """
+    import os, signal, sys
+    import lance
+    import isometry as iso
+    from isometry.collections import scalar_indexes
+    from isometry.collections.manifest import Manifest
+
+    def die(*args, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    scalar_indexes.FEWEST_ROWS = 1
+    if sys.argv[2] == "commit":
+        lance.LanceDataset.commit = die
+    else:
+        Manifest.write = die
+    with iso.open(sys.argv[1]) as made:
+        made.build()
+"""
+
+
+@pytest.mark.parametrize("where", ["commit", "manifest"])
+def test_a_kill_before_or_after_the_commit_loses_nothing(tmp_path, where):
+    path = tmp_path / "c.iso"
+    with iso.create(path) as made:
+        made.add(rows_of(range(N), np.random.default_rng(1)))
+        expected = sorted(made.search("text", k=N, where="few = 'b'").ids)
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(path), where]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -9
+    with iso.open(path) as again:
+        assert bool(again.stats().scalar_indexes) == (where == "manifest")
+        assert again.stats().spec is None
+        assert again.verify().problems == []
+        assert sorted(again.search("text", k=N, where="few = 'b'").ids) == expected
 
 
 def test_a_write_that_dies_before_its_commit_leaves_no_index(tmp_path, small, monkeypatch):

@@ -248,7 +248,7 @@ def _scan_price(terms: int) -> float:
 
     As measured for rows of 24 to 768 dimensions by 8 and 4 bits, between one query and many.
     """
-    return 0.08 + 0.22 * terms / (terms + 200)
+    return 0.1 + 0.32 * terms / (terms + 200)
 
 
 def planned(

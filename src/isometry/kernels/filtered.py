@@ -129,27 +129,6 @@ def _bridge(
 
 
 @kernel
-def _plainly(rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until):
-    """As `graph.advance` past all rows; returns the size of the beam and how many rows were scored."""
-    size, _, _, scored = advance(
-        rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, None, None, None, 0
-    )
-    return size, scored
-
-
-@kernel
-def _counting(
-    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, passing, found_scores, found, n_found
-):
-    """As `graph.advance` until `found` is full; returns the sizes of both, and how many rows were scored."""
-    size, _, n_found, scored = advance(
-        rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, None, None, passing,
-        found_scores, found, n_found,
-    )  # fmt: skip
-    return size, n_found, scored
-
-
-@kernel
 def search(
     rows, fine, space, graph, entries, row_ids, twins, passing, leading, share, queries, fine_queries, width, room,
     near, bridge_from, walk_from, enough, seen, ways, shares, work, ids_out, scores_out,
@@ -193,15 +172,16 @@ def search(
         epoch = next_epoch(seen)
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
         if share >= _MOST:
-            size, scored = _plainly(
-                rows, space, graph, query, seen, epoch, todo, beam_scores[: 4 * near], beam[: 4 * near], size, near
-            )
+            size, _, _, scored = advance(
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 4 * near], beam[: 4 * near], size, near,
+                None, None, None, None, None, 0,
+            )  # fmt: skip
             count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
         else:
             count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
-            size, count, scored = _counting(
+            size, _, count, scored = advance(
                 rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
-                leading, found_scores, found, count,
+                None, None, leading, found_scores, found, count,
             )  # fmt: skip
         met = 0.0
         for j in range(size):
@@ -218,16 +198,17 @@ def search(
             if passes >= _MOST:
                 opened = int(np.rint(wanted / passes))
                 wide = min(room, max(size, opened + opened // 2))
-                size, more = _plainly(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, opened
-                )
+                size, _, _, more = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, opened,
+                    None, None, None, None, None, 0,
+                )  # fmt: skip
                 scored += more
                 count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
             if passes < _MOST or count < most:
                 wide = max(size, min(room, int(np.ceil(2 * most / passes))))
-                size, count, more = _counting(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide,
-                    leading, found_scores[:most], found[:most], min(count, most),
+                size, _, count, more = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
+                    None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
                 scored += more
         elif shares[i] >= bridge_from:

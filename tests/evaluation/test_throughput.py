@@ -68,7 +68,8 @@ def test_calls_take_turns_and_the_first_round_is_not_counted():
     ticks = iter(range(100))
     calls = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
     times = take_turns(calls, rounds=2, before={"b": lambda: seen.append("before b")}, clock=lambda: float(next(ticks)))
-    assert seen == ["a", "before b", "b"] * 3
+    there, back = ["a", "before b", "b"], ["before b", "b", "a"]
+    assert seen == [*there, *back, *there]
     assert {name: values.tolist() for name, values in times.items()} == {"a": [1, 1], "b": [1, 1]}
     assert medians({"a": [3.0, 1.0, 2.0]}) == {"a": 2.0}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isometry.collections import scalar_indexes
 from isometry.collections.answers import answer, choose_modes
 from isometry.collections.ingest import Given
 from isometry.collections.kinds import DENSE, KINDS, kinds_of, lacking
@@ -194,6 +195,7 @@ class Collection:
             **told,
             migration=report.to_dict() if (report := self.migration) is not None else None,
             attributes={field.name: str(field.type) for field in self.schema},
+            scalar_indexes=view.table.scalar_indexes,
             fragments=view.table.fragments()[0],
             bytes_documents=folder_bytes(self.path / DOCUMENTS),
             bytes_index=folder_bytes(segment.path) if segment else 0,
@@ -392,7 +394,7 @@ class Collection:
         multi_spec: str | None = None,
         progress: Progress | None = None,
     ) -> BuildReport:
-        """Index all documents, so that opening and searching stay fast; report what recall it reaches.
+        """Index all documents and their attributes, so that opening and searching stay fast; report the recall.
 
         Searches go on meanwhile; the new index takes over in one step, and a build that is interrupted leaves the old
         one in place.
@@ -421,6 +423,7 @@ class Collection:
         """
         with self._writing:
             table = self._begin_write()
+            table = table.index(scalar_indexes.chosen(table))
             manifest = Manifest.read(self.path)
             specs = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
             # A search in another thread may put an older manifest into the state at any time: the one written decides.

@@ -224,6 +224,8 @@ class Stats(_Report):
         The `MigrationReport` of a change of encoders that is under way.
     attributes : dict
         Name and type of each attribute.
+    scalar_indexes : dict
+        Kind of the index over each attribute that has one: ``"bitmap"`` or ``"btree"``.
     fragments : int
         Files that hold the documents.
     bytes_documents, bytes_index : int
@@ -261,6 +263,7 @@ class Stats(_Report):
     multi_encoder: str | None
     migration: dict[str, Any] | None
     attributes: dict[str, str]
+    scalar_indexes: dict[str, str]
     fragments: int
     bytes_documents: int
     bytes_index: int

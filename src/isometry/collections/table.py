@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import lance
 import numpy as np
 import pyarrow as pa
+from lance.dataset import Index
 
 from isometry.errors import Damaged, StorageFull
 from isometry.storage import fsync_path, is_out_of_space
 from isometry.vectors import MultiVectors, from_arrow, sparse_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,7 +54,7 @@ SPARSE = "_sparse"
 TOKENS = "_tokens"
 """One vector per token, in half precision."""
 
-_FOLDERS = ("data", "_deletions", "_transactions", "_versions")
+_FOLDERS = ("data", "_deletions", "_indices", "_transactions", "_versions")
 
 
 def is_internal(name: str) -> bool:
@@ -117,6 +118,14 @@ class DocumentTable:
         """Return the dimensions of the vectors in a column of lists of them; None while there is no such column."""
         return self.schema.field(column).type.value_type.list_size if column in self.schema.names else None
 
+    @cached_property
+    def scalar_indexes(self) -> dict[str, str]:
+        """The kind of the scalar index over each column that has one: ``"bitmap"`` or ``"btree"``."""
+        if self._dataset is None:
+            return {}
+        with _storage_errors(self.path):
+            return {each.field_names[0]: each.index_type.lower() for each in self._dataset.describe_indices()}
+
     def __len__(self) -> int:
         return self._dataset.count_rows() if self._dataset is not None else 0
 
@@ -138,6 +147,26 @@ class DocumentTable:
             return pa.schema([]).empty_table()
         with _storage_errors(self.path):
             return self._dataset.to_table(columns=columns, filter=where)
+
+    def offsets(self, where: Any, indexed: bool | None = None) -> NDArray[np.int64]:
+        """Return where the rows that match are in storage order: what `take` counts in.
+
+        Parameters
+        ----------
+        where : str or pyarrow.compute.Expression
+        indexed : bool, optional
+            Whether scalar indexes are asked, or the columns alone. By default the columns are where an index is
+            damaged.
+        """
+        if self._dataset is None:
+            return np.empty(0, np.int64)
+        try:
+            found = self._places(filter=where, use_scalar_index=indexed is not False)
+        except Damaged:
+            if indexed is not None or not self.scalar_indexes:
+                raise
+            found = self._places(filter=where, use_scalar_index=False)
+        return found if self._offset_at is None else self._offset_at[found]
 
     def batches(self, columns: list[str], batch_rows: int = 4096) -> Iterator[pa.RecordBatch]:
         """Stream `columns` of all rows in storage order."""
@@ -197,13 +226,17 @@ class DocumentTable:
         return self._committed()
 
     def without(self, columns: list[str]) -> DocumentTable:
-        """Drop columns and give their bytes back (once older versions are forgotten), in one commit: O(table)."""
+        """Drop columns and give their bytes back (once older versions are forgotten), in one commit: O(table).
+
+        Scalar indexes, which none of these columns has, are made again in a second commit.
+        """
         if self._dataset is None or not columns:
             return self
+        kinds = self.scalar_indexes
         with _storage_errors(self.path):
             kept = self._dataset.scanner(columns=[name for name in self.schema.names if name not in columns])
             lance.write_dataset(kept.to_reader(), self.path, mode="overwrite")
-        return self._committed()
+        return self._committed().index(kinds)
 
     def delete(self, where: Any) -> tuple[DocumentTable, int]:
         """Delete the rows that match a filter; return the new version and how many went."""
@@ -222,13 +255,41 @@ class DocumentTable:
             gone = int(merge.execute(pa.table({ID: ids}))["num_deleted_rows"])
         return self._committed(), gone
 
-    def compact(self) -> DocumentTable:
-        """Join small fragments and drop deleted rows; the order of rows stays."""
-        if self._dataset is None:
+    def index(self, kinds: Mapping[str, str]) -> DocumentTable:
+        """Have scalar indexes over these columns and no others, all made anew in one commit.
+
+        Parameters
+        ----------
+        kinds : mapping of str to str
+            ``"bitmap"`` or ``"btree"`` by column.
+        """
+        if self._dataset is None or not (kinds or self.scalar_indexes):
             return self
         with _storage_errors(self.path):
-            self._dataset.optimize.compact_files(target_rows_per_fragment=1 << 20)
+            parts = [part.fragment_id for part in self._dataset.get_fragments()]
+            made = [
+                self._dataset.create_index_uncommitted(column, kind.upper(), column, replace=True, fragment_ids=parts)
+                for column, kind in kinds.items()
+            ]
+            self._flush()
+            gone = [
+                Index(part.uuid, each.name, each.fields, part.dataset_version_at_last_update, part.fragment_ids, 0)
+                for each in self._dataset.describe_indices()
+                for part in each.segments
+            ]
+            operation = lance.LanceOperation.CreateIndex(made, gone)
+            lance.LanceDataset.commit(self._dataset, operation, read_version=self._dataset.version)
         return self._committed()
+
+    def compact(self) -> DocumentTable:
+        """Join small fragments and drop deleted rows, and scalar indexes with them; the order of rows stays."""
+        if self._dataset is None:
+            return self
+        table = self.index({})  # else Lance would write them all anew, and could not where one is damaged
+        assert table._dataset is not None
+        with _storage_errors(self.path):
+            table._dataset.optimize.compact_files(target_rows_per_fragment=1 << 20)
+        return table._committed()
 
     def forget(self, older_than: timedelta) -> int:
         """Delete what only versions older than `older_than` need; return the bytes freed."""
@@ -241,6 +302,36 @@ class DocumentTable:
         """Return the number of fragments and the number of deleted rows that still take space."""
         parts = self._dataset.get_fragments() if self._dataset is not None else []
         return len(parts), sum(part.num_deletions for part in parts)
+
+    @cached_property
+    def _starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the fragments, ascending, and how many rows are stored before each, deleted ones included."""
+        assert self._dataset is not None
+        parts = self._dataset.get_fragments()
+        numbers = np.array([part.fragment_id for part in parts], np.int64)
+        before = np.cumsum([0, *(part.physical_rows for part in parts)], dtype=np.int64)[:-1]
+        order = np.argsort(numbers)
+        return numbers[order], before[order]
+
+    @cached_property
+    def _offset_at(self) -> NDArray[np.int64] | None:
+        """Where the row at each place is in storage order; None while none is deleted, which leaves them equal."""
+        if not self.fragments()[1]:
+            return None
+        living = self._places()
+        offsets = np.full(living.max(initial=-1) + 1, -1, np.int64)
+        offsets[living] = np.arange(len(living))
+        return offsets
+
+    def _places(self, **options: Any) -> NDArray[np.int64]:
+        """Return the places of rows, which count deleted ones too."""
+        assert self._dataset is not None
+        with _storage_errors(self.path):
+            found = self._dataset.scanner(columns=[], with_row_address=True, **options).to_table()
+        addresses = found["_rowaddr"].to_numpy()
+        numbers, before = self._starts
+        place = np.searchsorted(numbers, (addresses >> np.uint64(32)).astype(np.int64))
+        return before[place] + (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
     def _widen(self, schema: pa.Schema) -> None:
         assert self._dataset is not None
@@ -267,18 +358,23 @@ class DocumentTable:
 
     def _flush(self) -> None:
         for folder in _FOLDERS:
-            try:
-                entries = list(os.scandir(self.path / folder))
-            except FileNotFoundError:
-                continue
-            new = [entry for entry in entries if entry.path not in self._durable and entry.is_file()]
-            for entry in new:
+            self._flush_folder(os.fspath(self.path / folder))
+        fsync_path(self.path)
+
+    def _flush_folder(self, folder: str) -> None:
+        try:
+            new = [entry for entry in os.scandir(folder) if entry.path not in self._durable]
+        except FileNotFoundError:
+            return
+        for entry in new:
+            if entry.is_dir():
+                self._flush_folder(entry.path)
+            else:
                 with suppress(FileNotFoundError):
                     fsync_path(entry.path)
-                self._durable.add(entry.path)
-            if new:
-                fsync_path(self.path / folder)
-        fsync_path(self.path)
+            self._durable.add(entry.path)
+        if new:
+            fsync_path(folder)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from isometry.collections import scalar_indexes
 from isometry.collections.ingest import shown
 from isometry.collections.kinds import DENSE, kinds_of
 from isometry.collections.migration import MIGRATIONS, Batches, Migration, read_map
@@ -34,7 +35,7 @@ def check_collection(documents: Path, indexes: Path, manifest: Manifest) -> dict
     table = segment = None
     try:
         table = DocumentTable(documents)
-        problems += _document_problems(table, manifest, counts)
+        problems += _document_problems(table, manifest, counts) + scalar_indexes.problems(table)
     except IsometryError as error:
         problems.append(f"the documents can't be read: {error}")
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -194,9 +195,9 @@ class View:
                 self._masks.move_to_end(checked.key)
                 return self._masks[checked.key]
         with filter_errors(checked):
-            matching = self.table.scan([SEQ], checked.scan_filter)[SEQ].to_numpy()
+            matching = self.table.offsets(checked.scan_filter)
         mask = np.zeros(len(self._seq), bool)
-        mask[np.searchsorted(self._seq, matching)] = True
+        mask[self._document_at[matching]] = True
         with self._lock:
             _remember(self._masks, checked.key, mask)
         return mask
@@ -275,6 +276,14 @@ class View:
         """Return the words that each document shares with the query, as `BM25.explain` does."""
         index = self._index(LEXICAL)
         return index.explain(query, documents) if index is not None else [[] for _ in documents]
+
+    @cached_property
+    def _document_at(self) -> NDArray[np.int64]:
+        """The document at each place in the table."""
+        documents = np.arange(len(self._seq)) if self._alive is None else np.flatnonzero(self._alive)
+        found = np.empty(len(documents), np.int64)
+        found[self._row_offset[documents]] = documents
+        return found
 
     def _read_changes(self) -> None:
         """Find what is new, replaced or gone since the documents known so far, by sequence number."""

@@ -107,6 +107,8 @@ def take_turns(
 ) -> dict[str, NDArray[np.float64]]:
     """Time calls in turns, so that a change of the machine's speed meets them all; one round before is not counted.
 
+    Every other round goes backwards, so that none always follows the same one.
+
     Parameters
     ----------
     calls : mapping of str to callable
@@ -123,14 +125,14 @@ def take_turns(
     """
     check_range("rounds", rounds, 1)
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for counted in [False] + [True] * rounds:
-        for name, call in calls.items():
+    for done in range(-1, rounds):
+        for name, call in list(calls.items())[:: 1 if done % 2 else -1]:
             if before is not None and name in before:
                 before[name]()
             start = clock()
             call()
             end = clock()
-            if counted:
+            if done >= 0:
                 taken[name].append(end - start)
     return {name: np.asarray(times) for name, times in taken.items()}
 

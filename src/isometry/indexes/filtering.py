@@ -39,6 +39,8 @@ SAMPLE = 32
 FEWEST_COUNTED = 4096
 """Below so many rows a scan is the least work, whatever walks cost."""
 _NEVER = 2.0
+_COUNTING = 1.1
+"""How much longer a walk takes for a row that it scores, as it also notes what passes."""
 _WALKED = tuple(0.05 * i for i in range(6, 21))
 _USUAL = ((9.0, 0.55), (10.0, 0.31), (11.0, 0.36), (12.0, 0.56), (8.0, 0.36))
 """Bases and slopes of a graph's walks, by its degree: bridging at each of `SHARES`, then walking."""
@@ -257,16 +259,16 @@ def choose(
         return Way(*forced, expected)
     if matching <= width or expected["scan"] <= min(expected["bridge"], expected["walk"]):
         return Way(_NEVER, _NEVER, expected)
-    better = (share for share in _WALKED if costs.of_walk(share, width) <= costs.of_bridge(share, width))
+    better = (share for share in _WALKED if _COUNTING * costs.of_walk(share, width) <= costs.of_bridge(share, width))
     return Way(_TOGETHER / degree**2, next(better, _NEVER), expected)
 
 
 def _scan_price(terms: int) -> float:
     """Return what scanning a row costs in units of scoring one that a walk comes to, which waits for memory.
 
-    As measured for rows of 128 to 768 dimensions in float32 and by 8 and 4 bits, between one query and many.
+    As measured for rows of 24 to 768 dimensions by 8 and 4 bits, between one query and many.
     """
-    return 0.1 + 0.5 * terms / (terms + 200)
+    return 0.1 + 0.32 * terms / (terms + 200)
 
 
 def planned(

@@ -23,7 +23,7 @@ from isometry.kernels.score import inlined, prepare, touch, touch_row
 __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 
 SCAN, BRIDGE, WALK = 0, 1, 2
-_NEARLY_ALL = 0.75
+_MOST = 0.75
 """Share from which a beam that is wider by what it loses does as well as one that counts what passes."""
 
 
@@ -171,9 +171,9 @@ def search(
         query = prepare(rows, values, codes)
         epoch = next_epoch(seen)
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
-        if share >= _NEARLY_ALL:
+        if share >= _MOST:
             size, _, _, scored = advance(
-                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                rows, space, graph, query, seen, epoch, todo, beam_scores[: 4 * near], beam[: 4 * near], size, near,
                 None, None, None, None, None, 0,
             )  # fmt: skip
             count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
@@ -186,37 +186,42 @@ def search(
         met = 0.0
         for j in range(size):
             met += leading[_slot(beam[j])]
-        # The share of all rows counts as much as 8 rows that were looked at.
-        shares[i] = (met + 8 * share) / (size + 8)
-        work[i, 0], work[i, 1] = scored, 0
-        if shares[i] >= walk_from:
+        # The share of all rows counts a quarter as much as the rows that were looked at.
+        shares[i] = (met + share * size / 4) / (1.25 * size)
+        work[i, 1] = 0
+        # Where fewer pass here than anywhere, fewer still will nearer by: a walk that expects too many ends too soon.
+        passes = min(shares[i], met / size)
+        if passes >= walk_from:
             ways[i] = WALK
-            wanted = width * np.sqrt(shares[i])
-            opened = int(np.ceil(wanted / shares[i]))
-            if shares[i] >= _NEARLY_ALL and wanted - 3 * np.sqrt(wanted * (1 - shares[i])) >= ids_out.shape[1]:
-                size, _, _, scored = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores[:opened], beam[:opened],
-                    min(size, opened), opened, None, None, None, None, None, 0,
+            wanted = width * np.sqrt(passes)
+            most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
+            if passes >= _MOST:
+                opened = int(np.rint(wanted / passes))
+                wide = min(room, max(size, opened + opened // 2))
+                size, _, _, more = advance(
+                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, opened,
+                    None, None, None, None, None, 0,
                 )  # fmt: skip
+                scored += more
                 count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
-            else:
-                most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
-                wide = max(size, min(room, int(np.ceil(2 * most / shares[i]))))
-                size, _, count, scored = advance(
+            if passes < _MOST or count < most:
+                wide = max(size, min(room, int(np.ceil(2 * most / passes))))
+                size, _, count, more = advance(
                     rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
                     None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
+                scored += more
         elif shares[i] >= bridge_from:
             ways[i] = BRIDGE
-            count, scored, looked = _bridge(
+            count, more, work[i, 1] = _bridge(
                 rows, space, graph, query, seen, todo, beam, size, near, leading, enough, bridges, found_scores, found,
                 count,
             )  # fmt: skip
-            work[i, 1] = looked
+            scored += more
         else:
             ways[i] = SCAN
             continue
-        work[i, 0] += scored
+        work[i, 0] = scored
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_codes)
         settle(fine, space, again, found, count, rank_of, passing, scores_out[i], ids_out[i])

@@ -20,8 +20,8 @@ import itertools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +79,17 @@ class Encoders:
 
     def __init__(self, other: str, folder: Path | None) -> None:
         self.other, self.folder = other, folder
-        self._home = cache_folder() / "benchmarks" if folder is None else folder
-        if other == TUNED and package_folder(TUNED_PACKAGE) is None:
+        self.documents: Callable[[list[str]], Floats]
+        self.queries: Callable[[list[str]], Floats]
+        if other == STATIC:
+            static = load_encoder(STATIC)
+            self.documents, self.queries = static.encode_document, static.encode_query
+            return
+        package = package_folder(TUNED_PACKAGE)
+        if package is None:
             raise MissingExtra("bench", TUNED, "sre-embedding-model")
-
-    def documents(self, texts: list[str]) -> Floats:
-        """Return vectors of documents by the other encoder."""
-        return load_encoder(STATIC).encode_document(texts) if self.other == STATIC else self._tuned(texts)
-
-    def queries(self, texts: list[str]) -> Floats:
-        """Return vectors of queries by the other encoder."""
-        return load_encoder(STATIC).encode_query(texts) if self.other == STATIC else self._tuned(texts)
-
-    @cached_property
-    def _tuned(self) -> KeptEncoder:
-        folder = package_folder(TUNED_PACKAGE)
-        return KeptEncoder(self._home, encoder=f"{folder}/model_weights", kept_as="tuned")
+        home = cache_folder() / "benchmarks" if folder is None else folder
+        self.documents = self.queries = KeptEncoder(home, encoder=f"{package}/model_weights", kept_as="tuned")
 
     def short(self, texts: ShortTexts, n: int, n_queries: int) -> Texts:
         """Return short texts of many kinds in both spaces."""

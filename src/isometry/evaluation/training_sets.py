@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import InvalidInput, check_range
-from isometry.evaluation.judged import document_text, load_judged
+from isometry.evaluation.judged import JudgedSet, Qrels, document_text, load_judged
 from isometry.evaluation.measures import measure, run_from_arrays
 
 __all__ = ["TrainingSet", "load_folds", "load_news_threads", "load_split_set", "posts_by_thread"]
@@ -149,15 +149,14 @@ def load_split_set(folder: Path, encoder: Any, *, learn: str = "train", judge: s
     """
     taught = load_judged(folder, learn, on_unknown="drop", on_duplicate="skip")
     judged = load_judged(folder, None if (folder / "qrels.tsv").exists() else judge, on_unknown="drop")
-    texts = {document["id"]: document_text(document) for document in judged.corpus}
-    place = {identifier: row for row, identifier in enumerate(texts)}
-    relevant = {query: [d for d, grade in grades.items() if grade > 0] for query, grades in taught.qrels.items()}
-    asked = [query for query, found in relevant.items() if found and query not in judged.queries]
+    texts = _documents_of(judged)
+    labels = _relevant(texts, taught.qrels)
+    asked = [query for query, rows in labels.items() if len(rows) and query not in judged.queries]
     return TrainingSet(
         judged.name,
         np.array(encoder.encode_document(list(texts.values()))),
         np.array(encoder.encode_query([taught.queries[query] for query in asked])),
-        tuple(np.array([place[each] for each in relevant[query]], np.int64) for query in asked),
+        tuple(labels[query] for query in asked),
         np.array(encoder.encode_query(list(judged.queries.values()))),
         tuple(texts),
         tuple(judged.queries),
@@ -186,12 +185,11 @@ def load_folds(folder: Path, encoder: Any, *, folds: int = 5, seed: int = 0) -> 
     """
     judged = load_judged(folder, on_unknown="drop")
     check_range("folds", folds, 2, len(judged.queries))
-    texts = {document["id"]: document_text(document) for document in judged.corpus}
-    place = {identifier: row for row, identifier in enumerate(texts)}
-    names = list(judged.queries)
+    texts, names = _documents_of(judged), list(judged.queries)
     x = np.array(encoder.encode_document(list(texts.values())))
     queries = np.array(encoder.encode_query(list(judged.queries.values())))
-    labels = [np.array([place[d] for d, grade in judged.qrels[name].items() if grade > 0], np.int64) for name in names]
+    relevant = _relevant(texts, judged.qrels)
+    labels = [relevant[name] for name in names]
     dealt = np.random.default_rng(seed).permutation(len(names)) % folds
     found = []
     for fold in range(folds):
@@ -210,3 +208,17 @@ def load_folds(folder: Path, encoder: Any, *, folds: int = 5, seed: int = 0) -> 
             )
         )
     return found
+
+
+def _documents_of(judged: JudgedSet) -> dict[str, str]:
+    """Return the texts of documents by id, in the order of their rows."""
+    return {document["id"]: document_text(document) for document in judged.corpus}
+
+
+def _relevant(texts: dict[str, str], qrels: Qrels) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of relevant documents, by query."""
+    place = {identifier: row for row, identifier in enumerate(texts)}
+    return {
+        query: np.array([place[d] for d, grade in grades.items() if grade > 0], np.int64)
+        for query, grades in qrels.items()
+    }

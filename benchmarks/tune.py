@@ -194,8 +194,10 @@ def _runs(known: Result | None) -> list[dict[str, Any]]:
     """Return the runs that a result is made of."""
     if known is None:
         return []
+    if RUNS in known.settings:
+        return list(known.settings[RUNS])
     alone = {"command": known.environment.command, "date": known.environment.date}
-    return list(known.settings.get(RUNS, [alone | {"load_average": known.settings["load_average"]}]))
+    return [alone | {"load_average": known.settings["load_average"]}]
 
 
 def _command(options: argparse.Namespace) -> str:

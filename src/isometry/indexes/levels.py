@@ -301,10 +301,11 @@ class Levels:
             and q.shape[1] == self.dim
         ):
             with np.errstate(all="ignore"):
-                if len(q) == 1 and self.metric != "cosine":
-                    # One product takes a tenth of the time that an array of norms does, and nobody reads the norm.
-                    if _SURE_NORM**2 < np.dot(q[0], q[0]) <= LARGEST_NORM**2:
-                        return q, _EMPTY
+                if len(q) == 1:
+                    # One product takes a tenth of the time that an array of norms does.
+                    square = np.dot(q[0], q[0])
+                    if _SURE_NORM**2 < square <= LARGEST_NORM**2:
+                        return q, np.sqrt(square)[None]
                 elif len(q):
                     norms = np.sqrt(np.vecdot(q, q))
                     if norms.min() > _SURE_NORM and norms.max() <= LARGEST_NORM:
@@ -485,6 +486,8 @@ class Levels:
             return x - self._centre if len(self._centre) else x
         if self.metric == "dot":
             return x
+        if len(norms) == 1 and norms[0] >= SMALLEST_NORM:
+            return x * (np.float32(1) / norms[0])
         inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)
         return x * inverse[:, None]
 

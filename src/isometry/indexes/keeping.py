@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import Damaged, InvalidInput
 from isometry.kernels import rows as layouts
-from isometry.kernels.rows import code_bytes
+from isometry.kernels.rows import TableRows, TurnedRows, code_bytes, unturned
 
 if TYPE_CHECKING:
     from isometry.storage import Folder
@@ -28,6 +28,8 @@ _LAYOUTS: dict[str, type[Any]] = {
 def rows_state(name: str, rows: Any, used: int) -> tuple[str, dict[str, Any]]:
     """Return the layout and the arrays of the first `used` rows, with what kernels may read beyond them."""
     arrays = {}
+    if isinstance(rows, TurnedRows):
+        rows = TableRows(unturned(rows.codes))
     for field, array in rows._asdict().items():
         spare = np.zeros((_spare(array), array.shape[1]), array.dtype)
         arrays[f"{name}_{field}"] = [array[:used], spare]

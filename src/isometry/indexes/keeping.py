@@ -21,7 +21,9 @@ State = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 
 _SPARE_BYTES = 64
 _LAYOUTS: dict[str, type[Any]] = {
-    name: item for name, item in vars(layouts).items() if isinstance(item, type) and issubclass(item, tuple)
+    name: item
+    for name, item in vars(layouts).items()
+    if isinstance(item, type) and issubclass(item, tuple) and item is not TurnedRows
 }
 
 

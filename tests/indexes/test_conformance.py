@@ -75,6 +75,7 @@ CASES = [
         lambda metric: index_from_spec("LeanVec12,LVQ8,Vamana16 -> Float16", metric=metric),
         recall=0.8,
     ),
+    IndexCase("PQ12x4,Flat", lambda metric: index_from_spec("PQ12x4,Flat", metric=metric), recall=0.4),
     IndexCase("chain,Flat", lambda metric: index_from_spec("PCA20,Hadamard,Int8,Flat", metric=metric), recall=0.65),
     IndexCase("Vamana-RaBitQ", lambda metric: index_from_spec("RaBitQ2,Vamana16 -> LVQ8", metric=metric), recall=0.9),
     IndexCase("Vamana-PQ", lambda metric: index_from_spec("OPQ12,PQ12,Vamana16", metric=metric), recall=0.7),

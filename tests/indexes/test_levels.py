@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -11,15 +13,19 @@ from isometry.errors import Damaged, InvalidInput
 from isometry.estimators import check_vectors
 from isometry.indexes import METRICS, index_from_spec, load_index
 from isometry.indexes.levels import Levels, check_norms, frozen
+from isometry.kernels.level import LOOKS_UP
 from isometry.kernels.rows import (
     ByteNibbleRows,
     ByteRows,
     Float16Rows,
     Float32Rows,
     TableRows,
+    TurnedRows,
     padded_copy,
+    unturned,
     values_of,
 )
+from isometry.storage import read_folder, write_folder
 from isometry.transforms import LeanVec
 
 
@@ -292,7 +298,9 @@ def test_what_parts_have_learned_counts_among_the_bytes():
     assert plain.bytes_per_vector == 32 + 8
 
 
-@pytest.mark.parametrize("spec", ["PCA8,LVQ8,Flat", "LVQ4,Vamana8 -> Float16", "LVQ8,IVF4"])
+@pytest.mark.parametrize(
+    "spec", ["PCA8,LVQ8,Flat", "LVQ4,Vamana8 -> Float16", "LVQ8,IVF4", "PQ8x4,Flat", "PQ8x4,IVF4 -> LVQ8"]
+)
 def test_an_index_from_a_folder_is_filled_and_built_by_the_parts_it_was_made_of(tmp_path, spec):
     x = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
     wanted = index_from_spec(spec, metric="dot").build(x)
@@ -304,3 +312,39 @@ def test_an_index_from_a_folder_is_filled_and_built_by_the_parts_it_was_made_of(
     for index in (filled, again):
         assert index.bytes_per_vector == wanted.bytes_per_vector
         assert (index.search(x[:5], 3)[0] == wanted.search(x[:5], 3)[0]).all()
+
+
+@pytest.mark.parametrize("spec", ["PQ8x4,Flat", "PQ8x4,Flat -> LVQ8", "PQ8x4,IVF4"])
+def test_turned_rows_are_stored_as_they_were_and_keep_step(tmp_path, monkeypatch, spec):
+    x = np.random.default_rng(0).standard_normal((340, 16), dtype=np.float32)
+    index = index_from_spec(spec, metric="dot").build(x[:300])
+    assert index._levels.halved == LOOKS_UP
+    index.save(tmp_path / "index")
+    manifest = json.loads((tmp_path / "index" / "manifest.json").read_text())
+    assert "TurnedRows" not in json.dumps(manifest)
+    opened = load_index(tmp_path / "index")
+    assert opened.bytes_per_vector == pytest.approx(index.bytes_per_vector, rel=0.1)
+    for each in (index, opened):
+        each.remove(range(10, 90, 3))
+        each.add(x[300:])
+    walk, mask = index._levels.walk, np.arange(340) % 7 < 3
+    plain = TableRows(frozen(padded_copy(unturned(walk.codes)))) if isinstance(walk, TurnedRows) else walk
+    for queries in (x[:1], x[:20]):
+        for options in ({}, {"allowed": mask}, {"threads": 2}):
+            first, second = (each.search(queries, 12, effort=50, **options) for each in (index, opened))
+            assert np.array_equal(first[0], second[0])
+            assert np.array_equal(first[1], second[1])
+            with monkeypatch.context() as patched:
+                patched.setattr(index._levels, "walk", plain)
+                third = index.search(queries, 12, effort=50, **options)
+            assert np.array_equal(first[0], third[0])
+            assert np.array_equal(first[1], third[1])
+
+
+def test_files_hold_no_turned_rows(tmp_path):
+    index = index_from_spec("PQ8x4,Flat", metric="dot").build(vectors())
+    index.save(tmp_path / "index")
+    folder = read_folder(tmp_path / "index")
+    write_folder(tmp_path / "other", "CompressedFlat", folder.parameters | {"fine": "TurnedRows"}, folder.arrays)
+    with pytest.raises(Damaged, match="layout 'TurnedRows'"):
+        load_index(tmp_path / "other")

@@ -25,9 +25,11 @@ from isometry.kernels.rows import (
     SignedByteRows,
     SignedNibbleRows,
     TableRows,
+    TurnedRows,
     pack_nibbles,
     pack_planes,
     padded_copy,
+    turned,
     values_of,
 )
 from isometry.kernels.score import QUERY_SPARE, decode, prepare, score, score_fine, touch
@@ -80,21 +82,25 @@ def sixteen_bits(numbers, codes, table, places, wide_places, totals, taken, bits
     simd.store_f32(simd.address(taken) + 64, simd.take_u32(simd.address(table), simd.address(wide_places)))
     bits[0] = simd.reaching_u16(simd.load_u16(at), spread)
     bits[1], bits[2], bits[3] = simd.lowest_bit(bits[0]), simd.lowest_bit(40), simd.lowest_bit(0)
+    value = simd.address(table)
+    bits[4] = simd.exceeding_f32(simd.load_f32(value), simd.spread_f32(value + 12))
 
 
 def compare_sixteen_bits(seed):
     """Yield (name, seen, expected, tolerance) of the operations on 16-bit numbers."""
     rng = np.random.default_rng(seed)
     numbers, codes = rng.integers(65536, size=32, dtype=np.uint16), rng.integers(256, size=32, dtype=np.uint8)
-    table, places = rng.standard_normal(50000).astype(np.float32), rng.integers(50000, size=16)
-    totals, taken, bits = np.zeros(64, np.uint16), np.zeros(32, np.float32), np.zeros(4, np.int64)
+    table, places = rng.standard_normal(50000).astype(np.float32), rng.integers(16, 50000, size=16)
+    table[1:3] = np.nan, np.inf
+    totals, taken, bits = np.zeros(64, np.uint16), np.zeros(32, np.float32), np.zeros(5, np.int64)
     sixteen_bits(numbers, codes, table, places.astype(np.uint16), places.astype(np.uint32), totals, taken, bits)
     share = int(numbers[1])
     yield "add parts", totals[:32], (numbers + (codes.astype(int) * share >> 8)) % 65536, 0
     yield "larger", totals[32:], np.maximum(numbers, share), 0
     yield "taken", taken, np.tile(table[places], 2), 0
     reached = np.flatnonzero(numbers >= share)
-    yield "reaching", bits, [int((1 << reached).sum()), reached[0], 3, 64], 0
+    exceeding = np.flatnonzero(~(table[:16] <= table[3]))
+    yield "reaching", bits, [int((1 << reached).sum()), reached[0], 3, 64, int((1 << exceeding).sum())], 0
 
 
 def compare_operations(seed, extreme):
@@ -169,18 +175,20 @@ def layouts(d, seed):
     whole = np.pad(rng.integers(256, size=(9, d)).astype(np.uint8), ((0, 0), (0, -d % 16)))
     yield SignedByteRows(padded_copy(whole))
     if d in (7, 16, 100):
-        yield TableRows(padded_copy(rng.integers(256, size=(9, d)).astype(np.uint8)))
+        codes = rng.integers(256, size=(9, d)).astype(np.uint8)
+        yield TableRows(padded_copy(codes))
+        yield TurnedRows(turned(codes))
 
 
 def compare_layouts(d, seed):
     """Yield (name, seen, expected) of every layout for queries of d values: drawn, zero, tiny, and whole multiples."""
     for scale in (1.0, 0.0, 1e-30, None):
         for rows in layouts(d, seed):
-            width = 256 * d if isinstance(rows, TableRows) else d
+            width = 256 * d if isinstance(rows, TableRows | TurnedRows) else d
             rng = np.random.default_rng(seed + 1)
             drawn = 0.013 * rng.integers(-7, 8, width) if scale is None else scale * rng.standard_normal(width)
             query = drawn.astype(np.float32)
-            n = len(rows[0])
+            n = 9
             quick, fine = np.empty(n, np.float32), np.empty(n, np.float32)
             decoded = np.empty((n, width), np.float32)
             products(rows, query, QUERY_SPARE, quick, fine, decoded)
@@ -188,9 +196,9 @@ def compare_layouts(d, seed):
             # Sums of codes cancel against their lowest value, so the error goes with the largest term.
             size = 1e-5 * float(np.abs(values).max() * np.abs(query).sum()) + 1e-37
             name = f"{type(rows).__name__} {d} {scale}"
-            yield f"{name} decode", decoded, values, 1e-5 * float(np.abs(values).max())
-            yield f"{name} fine", fine, reference.score_fine(rows, query), size
-            yield f"{name} score", quick, reference.score(rows, query), size
+            yield f"{name} decode", decoded, values[:n], 1e-5 * float(np.abs(values).max())
+            yield f"{name} fine", fine, reference.score_fine(rows, query)[:n], size
+            yield f"{name} score", quick, reference.score(rows, query)[:n], size
 
 
 # -- sparse rows -------------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ class Scanned(Levelled):
         # Without rows, a zero vector in a free slot stands in until `add` brings some to fit on.
         learned = self._learned(n, held_out) if n else None
         order = self._fit(levels, vectors if n else np.zeros((1, d), np.float32), examples, learned)
+        levels.turn()
         self._levels, self._mapped = levels, False
         self._slots = Slots(order, np.argsort(order).astype(np.int32))
         if not n:
@@ -228,7 +229,8 @@ class CompressedFlat(Scanned):
         queries = self._levels.queries(q)
         nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
-        wanted = self._every_slot() if mask is None else _used(slots.slot_of[mask])
+        every = self._every_slot()
+        wanted = every if mask is None else _used(slots.slot_of[mask])
         if not nq or not len(wanted):
             return ranked.empty(nq, k)
         ids, scores = np.empty((nq, k), np.int64), np.empty((nq, k), np.float32)
@@ -238,8 +240,9 @@ class CompressedFlat(Scanned):
         return ids, scores
 
     def _every_slot(self) -> NDArray[np.int32]:
-        """Return the slots that hold a row; found anew after a change."""
+        """Return the slots that hold a row; found anew by the first search after a change."""
         if self._used is None:
+            self._levels.turn()
             self._used = _used(self._built().slot_of)
         return self._used
 

@@ -15,7 +15,7 @@ from isometry.indexes.compressed import Scanned
 from isometry.indexes.filtering import Masks
 from isometry.indexes.levels import Levels, Queries, frozen
 from isometry.indexes.spec import PartSpec, chain_text
-from isometry.kernels.rows import TableRows, grown, padded_copy
+from isometry.kernels.rows import TableRows, TurnedRows, grown, padded_copy
 from isometry.storage import Folder
 from isometry.threads import processors, run_parts
 from isometry.vectors import as_dense
@@ -210,7 +210,7 @@ class IVF(Scanned):
         again = max(_AGAIN, _AGAIN_PER_HIT * k, _AGAIN_PER_LIST * wanted) if self._levels.rescores else k
         part = max(_FEWEST_QUERIES, -(-nq // (threads or processors())))
         together = part
-        if isinstance(self._levels.walk, TableRows):
+        if isinstance(self._levels.walk, TableRows | TurnedRows):
             # A table is larger than the lists that it looks up, so it had better stay in the cache than they.
             part, together = min(part, _TABLES), 1
         how = _How(probes, min(k, matching), min(again, matching), together)
@@ -307,6 +307,7 @@ class IVF(Scanned):
             from isometry.kernels.rows import Float32Rows
 
             slots = self._built()
+            self._levels.turn()
             used = slots.used()
             order = used[np.argsort(self._list_of[used], kind="stable")]
             squares = np.vecdot(self._centroids, self._centroids)
@@ -345,8 +346,8 @@ class IVF(Scanned):
         scores: NDArray[np.float32],
     ) -> None:
         """Answer some of the queries."""
+        from isometry.kernels import halves, scan
         from isometry.kernels import lists as kernels
-        from isometry.kernels import scan
 
         levels, ready = self._levels, self._prepared()
         short = frozen(np.ascontiguousarray(queries.short[part]))
@@ -359,7 +360,7 @@ class IVF(Scanned):
         added = near if self._residual else near[:, :0].copy()
         found_scores, found = np.empty((nq, how.again), np.float32), np.empty((nq, how.again), np.int32)
         if levels.halved:
-            kernels.best_of_halves(
+            halves.best_of_halves(
                 levels.walk, ready.space, lists, chosen, added, coarse, ready.row_ids, found_scores, found
             )
         else:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isometry.errors import Damaged, InvalidInput
 from isometry.kernels import rows as layouts
-from isometry.kernels.rows import code_bytes
+from isometry.kernels.rows import TableRows, TurnedRows, code_bytes, unturned
 
 if TYPE_CHECKING:
     from isometry.storage import Folder
@@ -21,13 +21,17 @@ State = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 
 _SPARE_BYTES = 64
 _LAYOUTS: dict[str, type[Any]] = {
-    name: item for name, item in vars(layouts).items() if isinstance(item, type) and issubclass(item, tuple)
+    name: item
+    for name, item in vars(layouts).items()
+    if isinstance(item, type) and issubclass(item, tuple) and item is not TurnedRows
 }
 
 
 def rows_state(name: str, rows: Any, used: int) -> tuple[str, dict[str, Any]]:
     """Return the layout and the arrays of the first `used` rows, with what kernels may read beyond them."""
     arrays = {}
+    if isinstance(rows, TurnedRows):
+        rows = TableRows(unturned(rows.codes))
     for field, array in rows._asdict().items():
         spare = np.zeros((_spare(array), array.shape[1]), array.dtype)
         arrays[f"{name}_{field}"] = [array[:used], spare]

@@ -13,7 +13,17 @@ from isometry.errors import Damaged
 from isometry.estimators import fitted_arrays
 from isometry.indexes.base import LARGEST_NORM, SMALLEST_NORM, check_lengths
 from isometry.indexes.keeping import State, part_state, read_part, read_rows, rows_state
-from isometry.kernels.rows import TWO_LEVELS, ByteRows, NibbleRows, Rows, TableRows, grown
+from isometry.kernels.rows import (
+    GROUP,
+    TWO_LEVELS,
+    ByteRows,
+    NibbleRows,
+    Rows,
+    TableRows,
+    TurnedRows,
+    grown,
+    turned,
+)
 from isometry.threads import processors, run_parts
 from isometry.vectors import as_dense
 
@@ -27,6 +37,8 @@ _CODECS = ("codec", "refine")
 _SURE_NORM = 2.0**-50
 _PIECE = 4096
 _QUERIES = 32
+_FEWEST_LANES, _FEWEST_LOOKUPS = 4, 512
+"""From so many queries and rows on, a table of sixteen queries is worth making."""
 _FIRST_LEVEL = {layout: NibbleRows if bits == 4 else ByteRows for (bits, _), layout in TWO_LEVELS.items()}
 _EMPTY = np.empty(0, np.float32)
 
@@ -192,13 +204,16 @@ class Levels:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows, and make all arrays our own and writable."""
-        fine, walk = (type(rows)(*(grown(array, capacity) for array in rows)) for rows in (self.fine, self.walk))
+        fine, walk = (_grown(rows, capacity) for rows in (self.fine, self.walk))
         bias = grown(self.bias, capacity) if len(self.bias) else self.bias
         self._keep(walk if self._apart() else None, fine, bias)
 
     def put(self, slots: NDArray[np.int32], walk: Rows, fine: Rows, bias: Floats) -> None:
         """Write encoded rows into slots."""
         for own, new in [(self._own_fine, fine)] + ([(self._own_walk, walk)] if self._apart() else []):
+            if isinstance(own, TurnedRows):
+                own.codes[slots // GROUP, :, slots % GROUP] = new[0]
+                continue
             for array, values in zip(own, new, strict=True):
                 array[slots] = values
         if len(self.bias):
@@ -366,13 +381,19 @@ class Levels:
 
     @property
     def halved(self) -> bool:
-        """Whether scans may look up both halves of a byte in small tables."""
+        """Whether scans look up both halves of a byte in small tables, for which the rows of the walk are turned."""
+        return isinstance(self.walk, TurnedRows)
+
+    def turn(self) -> None:
+        """Keep the rows of the walk as scans read them fastest, which is the same to any kernel."""
+        from isometry.kernels.halves import MOST_HALVED
         from isometry.kernels.level import LOOKS_UP
-        from isometry.kernels.scan import MOST_HALVED
 
         if not LOOKS_UP or not isinstance(self.walk, TableRows) or len(self.bias):
-            return False
-        return getattr(self._part("codec"), "halves", False) and self.walk.codes.shape[1] <= MOST_HALVED
+            return
+        if getattr(self._part("codec"), "halves", False) and self.walk.codes.shape[1] <= MOST_HALVED:
+            walk = TurnedRows(turned(self.walk.codes))
+            self._keep(walk, self._own_fine if self._apart() else walk, self._own_bias)
 
     def scan(
         self,
@@ -391,22 +412,21 @@ class Levels:
         from isometry.kernels import scan as kernels
 
         space, nq, most = self.search_space(), len(ids), min(most, len(slots))
-        best = kernels.best_of_halves if nq > 1 and self.halved else kernels.best
         workers = threads or processors()
         pieces = 1 if nq >= workers else min(workers, max(1, len(slots) // _PIECE))
-        bounds = np.linspace(0, len(slots), pieces + 1).astype(np.int64)
+        bounds = [len(slots) * piece // pieces for piece in range(pieces + 1)]
         found_scores = np.empty((pieces, nq, most), np.float32)
         found = np.empty((pieces, nq, most), np.int32)
 
         def deal(start: int, stop: int) -> None:
             part = slice(start, stop)
             coarse, fine = self.asked(queries, part)
-            best(self.walk, space, slots, coarse, found_scores[0, part], found[0, part])
+            self._best(space, slots, coarse, found_scores[0, part], found[0, part])
             kernels.order(self.fine, space, fine, found[0, part], row_ids, ids[part], scores[part])
 
         def share(piece: int, _: int) -> None:
             some = slots[bounds[piece] : bounds[piece + 1]]
-            best(self.walk, space, some, coarse, found_scores[piece], found[piece])
+            self._best(space, some, coarse, found_scores[piece], found[piece])
 
         if pieces == 1:
             run_parts(deal, nq, _QUERIES, threads)
@@ -416,6 +436,23 @@ class Levels:
         together, theirs = np.concatenate(found, axis=1), np.concatenate(found_scores, axis=1)
         first = np.argsort(-theirs, axis=1, kind="stable")[:, :most]
         kernels.order(self.fine, space, fine, np.take_along_axis(together, first, axis=1), row_ids, ids, scores)
+
+    def _best(
+        self, space: Space, slots: NDArray[np.int32], coarse: Floats, scores: Floats, found: NDArray[np.int32]
+    ) -> None:
+        """Write the best of ascending slots for each query, by the kernel that finds them soonest."""
+        from isometry.kernels import halves, scan
+        from isometry.kernels.lists import Lists
+
+        walk = self.walk
+        if isinstance(walk, TurnedRows):
+            whole = Lists(frozen(np.array([0, len(slots)])), slots)
+            chosen, added = np.ones((1, len(coarse)), np.bool_), np.empty((len(coarse), 0), np.float32)
+            halves.best_of_halves(walk, space, whole, chosen, added, coarse, _BY_SLOT, scores, found)
+            return
+        many = len(coarse) >= _FEWEST_LANES and len(slots) >= _FEWEST_LOOKUPS
+        best = scan.best_of_tables if many and isinstance(walk, TableRows) else scan.best
+        best(walk, space, slots, coarse, scores, found)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -565,6 +602,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 _EMPTY_FROZEN = frozen(_EMPTY)
+_BY_SLOT = frozen(np.empty(0, np.int64))
 
 
 def check_norms(x: Floats, name: str) -> Floats:
@@ -581,6 +619,13 @@ def check_norms(x: Floats, name: str) -> Floats:
 def frozen_rows(rows: Any) -> Any:
     """Return rows as read-only views; see `frozen`."""
     return type(rows)(*map(frozen, rows))
+
+
+def _grown(rows: Any, capacity: int) -> Any:
+    """Return rows in memory of their own with room for `capacity`."""
+    if isinstance(rows, TurnedRows):
+        capacity = -(-capacity // GROUP)
+    return type(rows)(*(grown(array, capacity) for array in rows))
 
 
 def _first_level(rows: Any) -> Any:

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import ahead_of, rank, scratch
 from isometry.kernels.hits import keep
-from isometry.kernels.scan import GROUP, GROUPS, halve, limit_of, turn
 from isometry.kernels.score import QUERY_SPARE, Query, inlined, prepare, score_fine, touch
-from isometry.kernels.simd import add_found_u16, address, lowest_bit, reaching_u16, spread_u16
 
-__all__ = ["Lists", "best", "best_of_halves", "choose", "order"]
+__all__ = ["Lists", "best", "choose", "insert", "order"]
 
 _BLOCK_BYTES = 131072
 
@@ -82,16 +80,17 @@ def choose(near, starts, probes, least, chosen):
 
 
 @inlined()
-def _offer(scores, slots, size, value, slot, row_ids):
-    """Put a row into a list kept best first, equal scores by smaller id; returns the new size."""
+def insert(scores, slots, size, value, slot, row_ids):
+    """Put a row into a list kept best first, equal scores by smaller id, or slot without ids; returns the new size."""
     room = len(scores)
     if size == room:
         last = scores[room - 1]
-        if value < last or (value == last and row_ids[slot] > row_ids[slots[room - 1]]):
+        if value < last or (value == last and _id_of(slot, row_ids) > _id_of(slots[room - 1], row_ids)):
             return size
     place = min(size, room - 1)
     while place > 0 and (
-        scores[place - 1] < value or (scores[place - 1] == value and row_ids[slots[place - 1]] > row_ids[slot])
+        scores[place - 1] < value
+        or (scores[place - 1] == value and _id_of(slots[place - 1], row_ids) > _id_of(slot, row_ids))
     ):
         scores[place] = scores[place - 1]
         slots[place] = slots[place - 1]
@@ -99,6 +98,11 @@ def _offer(scores, slots, size, value, slot, row_ids):
     scores[place] = value
     slots[place] = slot
     return min(size + 1, room)
+
+
+@inlined()
+def _id_of(slot, row_ids):
+    return row_ids[slot] if len(row_ids) else np.int64(slot)
 
 
 @kernel
@@ -150,53 +154,9 @@ def best(rows, space, lists, chosen, added, queries, together, row_ids, scores_o
                             touch(rows, slots[j + ahead])
                         slot = slots[j]
                         value = rank(rows, space, query, slot) + more
-                        size = _offer(scores_out[i], slots_out[i], size, value, slot, row_ids)
+                        size = insert(scores_out[i], slots_out[i], size, value, slot, row_ids)
                     sizes[i] = size
                     fetched = True
-    for i in range(nq):
-        scores_out[i, sizes[i] :] = -np.inf
-        slots_out[i, sizes[i] :] = -1
-
-
-@kernel
-def best_of_halves(rows, space, lists, chosen, added, queries, row_ids, scores_out, slots_out):
-    """Do the same for `TableRows` whose tables are sums of two of 16, as that of `isometry.kernels.scan` does."""
-    nq, m = len(queries), rows.codes.shape[1]
-    tables = np.empty((nq, m, 2, 2, 16), np.uint8)
-    steps, lows, sizes = np.empty(nq, np.float64), np.empty(nq, np.float64), np.zeros(nq, np.int64)
-    for i in range(nq):
-        steps[i], lows[i] = halve(queries[i], tables[i])
-    turned = np.zeros((GROUPS, m, GROUP), np.uint8)
-    nothing = np.empty(0, np.int8)
-    starts, slots = lists
-    for c in range(len(starts) - 1):
-        for first in range(starts[c], starts[c + 1], GROUP * GROUPS):
-            count = min(GROUP * GROUPS, starts[c + 1] - first)
-            ready = False
-            for i in range(nq):
-                if not chosen[c, i]:
-                    continue
-                if not ready:
-                    turn(rows, slots, first, count, turned)
-                    ready = True
-                query = Query(queries[i], nothing, np.float32(1), np.float32(0), np.float32(0))
-                more = added[i, c] if added.shape[1] else np.float32(0)
-                size, table = sizes[i], address(tables[i])
-                limit = limit_of(scores_out[i], size, steps[i], lows[i], m, more)
-                for g in range((count + GROUP - 1) // GROUP):
-                    total, at = spread_u16(0), address(turned[g])
-                    for j in range(m):
-                        total = add_found_u16(total, at + 32 * j, table + 64 * j, table + 64 * j + 32)
-                    reached = reaching_u16(total, spread_u16(limit))
-                    while reached:
-                        r = GROUP * g + lowest_bit(reached)
-                        reached &= reached - 1
-                        if r < count:
-                            slot = slots[first + r]
-                            value = rank(rows, space, query, slot) + more
-                            size = _offer(scores_out[i], slots_out[i], size, value, slot, row_ids)
-                            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, more)
-                sizes[i] = size
     for i in range(nq):
         scores_out[i, sizes[i] :] = -np.inf
         slots_out[i, sizes[i] :] = -1

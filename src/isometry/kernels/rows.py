@@ -20,6 +20,7 @@ layout                arrays                                      value of dimen
 `SignedNibbleRows`    the same with 4-bit codes, two in a byte    code - 8
 `Float4Rows`          codes (n, s) uint8, scales (n, 1)           scale * the float of 4 bits
 `TableRows`           codes (n, m) uint8, d = 256 m               1 where j = 256 i + code i for an i, else 0
+`TurnedRows`          codes (n / `GROUP`, m, `GROUP`) uint8       the same; the last index is that of a row in its group
 ====================  ==========================================  =================================================
 
 Bits: dimension 8 b + i is bit i of byte b; s is a multiple of 8. Bytes: s is d rounded up to 16. Nibbles: dimensions
@@ -28,7 +29,8 @@ are taken in blocks of 128, which fill 64 bytes: byte i of a block holds dimensi
 t + i high. What pads a row is code 0. Planes: codes of B bits are B rows of bits one after another, the highest bits
 first. Floats of 4 bits (e2m1) are 0, .5, 1, 1.5, 2, 3, 4 and 6, and from code 8 on the same below zero.
 
-The query of `TableRows` is a table: 256 numbers for each byte of a row, of which it adds one.
+The query of `TableRows` is a table: 256 numbers for each byte of a row, of which it adds one. `TurnedRows` are never
+stored, only kept in memory.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "GROUP",
     "TWO_LEVELS",
     "BFloat16Rows",
     "BitRows",
@@ -61,6 +64,7 @@ __all__ = [
     "SignedByteRows",
     "SignedNibbleRows",
     "TableRows",
+    "TurnedRows",
     "TwoLevelRows",
     "code_bytes",
     "codes_of",
@@ -70,12 +74,16 @@ __all__ = [
     "padded",
     "padded_copy",
     "shapes",
+    "turned",
     "unpack_nibbles",
     "unpack_planes",
+    "unturned",
     "values_of",
 ]
 
 ALIGNMENT = 64
+GROUP = 32
+"""Rows that lie together in `TurnedRows`."""
 _BLOCK = 128
 
 
@@ -196,6 +204,12 @@ class TableRows(NamedTuple):
     codes: NDArray[np.uint8]
 
 
+class TurnedRows(NamedTuple):
+    """The same, with the first bytes of `GROUP` rows one after another, then their second ones and so on."""
+
+    codes: NDArray[np.uint8]
+
+
 Rows: TypeAlias = (
     Float32Rows
     | Float16Rows
@@ -214,6 +228,7 @@ Rows: TypeAlias = (
     | SignedNibbleRows
     | Float4Rows
     | TableRows
+    | TurnedRows
 )
 TwoLevelRows: TypeAlias = NibbleNibbleRows | NibbleByteRows | ByteNibbleRows | ByteByteRows
 TWO_LEVELS: dict[tuple[int, int], type[TwoLevelRows]] = {
@@ -257,6 +272,23 @@ def grown(array: NDArray[Any], capacity: int, fill: float = 0) -> NDArray[Any]:
     copy[: len(array)] = array[:capacity]
     copy[len(array) :] = fill
     return copy
+
+
+def turned(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return codes (n, m) as `TurnedRows` hold them; rows that fill the last group are 0."""
+    n, m = codes.shape
+    groups = padded((-(-n // GROUP), m, GROUP), np.uint8)
+    whole = n // GROUP
+    groups[:whole] = codes[: whole * GROUP].reshape(whole, GROUP, m).transpose(0, 2, 1)
+    if whole < len(groups):
+        groups[whole, :, n % GROUP :] = 0
+        groups[whole, :, : n % GROUP] = codes[whole * GROUP :].T
+    return groups
+
+
+def unturned(groups: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the codes of all rows of all groups, (n, m)."""
+    return groups.transpose(0, 2, 1).reshape(-1, groups.shape[1])
 
 
 def code_bytes(d: int, bits: int) -> int:
@@ -350,9 +382,10 @@ def values_of(rows: Rows, d: int) -> NDArray[np.float32]:
         return rows.scales * _FLOAT4[unpack_nibbles(rows.codes, d)]
     if isinstance(rows, PlaneRows):
         return rows.constants[:, :1] * unpack_planes(rows.codes, d) + rows.constants[:, 1:]
-    if isinstance(rows, TableRows):
-        chosen = np.zeros((*rows.codes.shape, _TABLE), np.float32)
-        np.put_along_axis(chosen, rows.codes[:, :, None].astype(np.intp), 1, axis=2)
+    if isinstance(rows, TableRows | TurnedRows):
+        codes = rows.codes if isinstance(rows, TableRows) else unturned(rows.codes)
+        chosen = np.zeros((*codes.shape, _TABLE), np.float32)
+        np.put_along_axis(chosen, codes[:, :, None].astype(np.intp), 1, axis=2)
         return chosen.reshape(len(chosen), d)
     bits, residual_bits = _BITS[type(rows)]
     step, low = rows.constants[:, :1], rows.constants[:, 1:]

@@ -6,18 +6,25 @@ import numpy as np
 
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import ahead_of, offer, rank, scratch, settle
-from isometry.kernels.score import QUERY_SPARE, Query, inlined, prepare, score_fine, touch
-from isometry.kernels.simd import add_found_u16, address, lowest_bit, reaching_u16, spread_u16
+from isometry.kernels.score import QUERY_SPARE, Query, prepare, score_fine, touch
+from isometry.kernels.simd import (
+    add_f32,
+    address,
+    exceeding_f32,
+    load_f32,
+    lowest_bit,
+    spread_f32,
+    store_f32,
+    zero_f32,
+)
 
-__all__ = ["GROUP", "GROUPS", "MOST_HALVED", "best", "best_of_halves", "halve", "limit_of", "order", "products", "turn"]
+__all__ = ["LANES", "best", "best_of_tables", "order", "products"]
 
 _BLOCK_BYTES = 131072
-GROUP, GROUPS = 32, 32
-_HIGHEST = 127
-_ROUNDING = 1e-4
-"""More than what adding up in float32 moves a score by, as a share of it."""
-MOST_HALVED = 256
-"""Most bytes of a row that `best_of_halves` takes: what it adds up fits 16 bits."""
+LANES = 16
+"""Queries that `best_of_tables` takes at once."""
+_LINE = 4 * LANES
+_TABLE = 256 * _LINE
 
 
 @kernel
@@ -61,93 +68,53 @@ def best(rows, space, slots, queries, scores_out, slots_out):
 
 
 @kernel
-def best_of_halves(rows, space, slots, queries, scores_out, slots_out):
-    """Do the same for `TableRows` whose tables of 256 are sums of two of 16, one for each half of a byte.
-
-    Steps of the small tables in 7 bits are added up for 32 rows at a time. A sum says within which bounds a score is,
-    so only rows that may be among the best are scored: the answer is that of `best`. There must be no bias, and a
-    processor that `level.LOOKS_UP`.
-
-    References
-    ----------
-    Andre, Kermarrec, Le Scouarnec, Cache locality is not enough: High-performance nearest neighbor search with product
-    quantization fast scan, VLDB 2015; they don't score again.
-    """
-    nq, m = len(queries), rows.codes.shape[1]
-    tables = np.empty((nq, m, 2, 2, 16), np.uint8)
-    steps, lows, sizes = np.empty(nq, np.float64), np.empty(nq, np.float64), np.zeros(nq, np.int64)
-    for i in range(nq):
-        steps[i], lows[i] = halve(queries[i], tables[i])
-    turned = np.zeros((GROUPS, m, GROUP), np.uint8)
-    nothing, nothing_more = np.empty(0, np.int8), np.float32(0)
-    for first in range(0, len(slots), GROUP * GROUPS):
-        count = min(GROUP * GROUPS, len(slots) - first)
-        turn(rows, slots, first, count, turned)
-        for i in range(nq):
-            query = Query(queries[i], nothing, np.float32(1), np.float32(0), np.float32(0))
-            size, table = sizes[i], address(tables[i])
-            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, nothing_more)
-            for g in range((count + GROUP - 1) // GROUP):
-                total, at = spread_u16(0), address(turned[g])
-                for j in range(m):
-                    total = add_found_u16(total, at + 32 * j, table + 64 * j, table + 64 * j + 32)
-                reached = reaching_u16(total, spread_u16(limit))
-                while reached:
-                    r = GROUP * g + lowest_bit(reached)
-                    reached &= reached - 1
-                    if r < count:
-                        slot = slots[first + r]
-                        value = rank(rows, space, query, slot)
-                        size, place = offer(scores_out[i], slots_out[i], size, value, slot)
-                        if place < len(scores_out[i]):
-                            limit = limit_of(scores_out[i], size, steps[i], lows[i], m, nothing_more)
-            sizes[i] = size
-    for i in range(nq):
-        scores_out[i, sizes[i] :] = -np.inf
-        slots_out[i, sizes[i] :] = -1
-
-
-@inlined()
-def halve(sums, tables):
-    """Write the small tables (m, low or high half, twice, 16) as steps, and return the step and the lowest sum."""
-    step, lowest = 0.0, 0.0
-    small = np.empty((len(tables), 2, 16), np.float64)
-    for j in range(len(tables)):
-        for c in range(16):
-            small[j, 0, c] = sums[256 * j + c]
-            small[j, 1, c] = np.float64(sums[256 * j + 16 * c]) - np.float64(sums[256 * j])
-        for half in range(2):
-            step = max(step, (small[j, half].max() - small[j, half].min()) / _HIGHEST)
-    step = max(step, 1e-30)
-    for j in range(len(tables)):
-        for half in range(2):
-            low = small[j, half].min()
-            lowest += low
-            for c in range(16):
-                tables[j, half, 0, c] = tables[j, half, 1, c] = np.rint((small[j, half, c] - low) / step)
-    return step, lowest
-
-
-@inlined()
-def limit_of(scores, size, step, lowest, m, more):
-    """Return the least sum of steps whose row may come before the last of the best: each table is half a step off.
-
-    `more` is what is added to the scores of the rows in question.
-    """
-    if size < len(scores):
-        return np.int64(0)
-    last, more = np.float64(scores[size - 1]), np.float64(more)
-    reach = (last - more - lowest - _ROUNDING * (abs(last) + abs(more) + abs(lowest))) / step - m - 1
-    return np.int64(min(max(reach, 0.0), 65535.0))
-
-
-@inlined()
-def turn(rows, slots, first, count, turned):
-    """Write the codes of some slots into groups of rows, (groups, m, `GROUP`)."""
-    for r in range(count):
-        row = rows.codes[slots[first + r]]
-        for j in range(len(row)):
-            turned[r // GROUP, j, r % GROUP] = row[j]
+def best_of_tables(rows, space, slots, queries, scores_out, slots_out):
+    """Do the same for `TableRows`, sixteen queries at once: what a byte stands for in all of them is one cache line."""
+    nq, width = queries.shape
+    m, room = np.uint64(rows.codes.shape[1]), scores_out.shape[1]
+    one, four = np.uint64(1), np.uint64(4)
+    memory = np.zeros(LANES * (width + 1), np.float32)
+    unused = -address(memory) % _LINE // 4
+    tables = memory[unused : unused + LANES * width].reshape(width, LANES)
+    values, limits = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    table, value, limit = address(tables), address(values), address(limits)
+    for begin in range(0, nq, LANES):
+        count = min(LANES, nq - begin)
+        for at in range(width):
+            for i in range(count):
+                tables[at, i] = queries[begin + i, at]
+        sizes = np.zeros(LANES, np.int64)
+        # Everything exceeds what is no number: the limit of lists that are not full yet.
+        limits[:], asked = np.nan, (1 << count) - 1
+        for slot in slots:
+            row = rows.codes[slot]
+            a = b = c = e = zero_f32()
+            i, at = np.uint64(0), table
+            while i + four <= m:
+                a = add_f32(a, load_f32(at + _LINE * np.int64(row[i])))
+                b = add_f32(b, load_f32(at + _TABLE + _LINE * np.int64(row[i + one])))
+                c = add_f32(c, load_f32(at + 2 * _TABLE + _LINE * np.int64(row[i + one + one])))
+                e = add_f32(e, load_f32(at + 3 * _TABLE + _LINE * np.int64(row[i + one + one + one])))
+                i, at = i + four, at + 4 * _TABLE
+            while i < m:
+                a = add_f32(a, load_f32(at + _LINE * np.int64(row[i])))
+                i, at = i + one, at + _TABLE
+            total = add_f32(add_f32(a, b), add_f32(c, e))
+            if len(space.bias):
+                total = add_f32(total, spread_f32(address(space.bias) + 4 * slot))
+            exceeding = exceeding_f32(total, load_f32(limit)) & asked
+            if exceeding:
+                store_f32(value, total)
+                while exceeding:
+                    lane = lowest_bit(exceeding)
+                    exceeding &= exceeding - 1
+                    q = begin + lane
+                    sizes[lane], _ = offer(scores_out[q], slots_out[q], sizes[lane], values[lane], slot)
+                    if sizes[lane] == room:
+                        limits[lane] = scores_out[q, room - 1]
+        for i in range(count):
+            scores_out[begin + i, sizes[i] :] = -np.inf
+            slots_out[begin + i, sizes[i] :] = -1
 
 
 @kernel

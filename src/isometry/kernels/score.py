@@ -30,6 +30,7 @@ from numba.extending import overload, register_jitable
 
 from isometry.kernels.level import LEVEL
 from isometry.kernels.rows import (
+    GROUP,
     BFloat16Rows,
     BitRows,
     ByteByteRows,
@@ -47,6 +48,7 @@ from isometry.kernels.rows import (
     SignedByteRows,
     SignedNibbleRows,
     TableRows,
+    TurnedRows,
 )
 from isometry.kernels.simd import (
     add_f32,
@@ -550,35 +552,50 @@ def _signed_layout(prepare: Any, codes: _Codes, middle: int) -> _Layout:
     return _Layout(prepare, score, score_fine, decode, touch)
 
 
-def _table_layout() -> _Layout:
+def _table_layout(code_at: Any, touch: Any) -> _Layout:
     one, two, three, four, size = (np.uint64(number) for number in (1, 2, 3, 4, 256))
 
     def score(rows, query, slot):
         # Whole numbers without a sign: Numba looks for others whether they count from the end, in twice the time.
-        row, table, m = rows.codes[slot], query.values, np.uint64(rows.codes.shape[1])
+        codes, table, m = rows.codes, query.values, np.uint64(rows.codes.shape[1])
         a, b, c, e = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
         i, at = np.uint64(0), np.uint64(0)
         while i + four <= m:
-            a += table[at + np.uint64(row[i])]
-            b += table[at + size + np.uint64(row[i + one])]
-            c += table[at + two * size + np.uint64(row[i + two])]
-            e += table[at + three * size + np.uint64(row[i + three])]
+            a += table[at + code_at(codes, slot, i)]
+            b += table[at + size + code_at(codes, slot, i + one)]
+            c += table[at + two * size + code_at(codes, slot, i + two)]
+            e += table[at + three * size + code_at(codes, slot, i + three)]
             i, at = i + four, at + four * size
         while i < m:
-            a += table[at + np.uint64(row[i])]
+            a += table[at + code_at(codes, slot, i)]
             i, at = i + one, at + size
         return (a + b) + (c + e)
 
     def decode(rows, slot, out):
-        row = rows.codes[slot]
         out[: len(out) - QUERY_SPARE] = 0
-        for i in range(len(row)):
-            out[256 * i + row[i]] = 1
-
-    def touch(rows, slot):
-        touch_row(rows.codes, slot)
+        for i in range(rows.codes.shape[1]):
+            out[np.uint64(256 * i) + code_at(rows.codes, slot, np.uint64(i))] = 1
 
     return _Layout(_prepare_floats, score, score, decode, touch)
+
+
+@inlined()
+def _in_row(codes, slot, i):
+    return np.uint64(codes[np.uint64(slot), i])
+
+
+def _touch_table(rows, slot):
+    touch_row(rows.codes, slot)
+
+
+@inlined()
+def _in_group(codes, slot, i):
+    group, row = np.uint64(slot // GROUP), np.uint64(slot % GROUP)
+    return np.uint64(codes[group, i, row])
+
+
+def _touch_group(rows, slot):
+    touch_row(rows.codes, slot // GROUP)
 
 
 def _two_level(codes: _Codes, residuals: _Codes, levels: int) -> _Layout:
@@ -627,7 +644,8 @@ _LAYOUTS: dict[type, _Layout] = {
     SignedByteRows: _signed_layout(_prepare_bytes, _BYTES, 128),
     SignedNibbleRows: _signed_layout(_prepare_halves, _NIBBLES, 8),
     Float4Rows: _scaled_layout(_dot_float4, _float4),
-    TableRows: _table_layout(),
+    TableRows: _table_layout(_in_row, _touch_table),
+    TurnedRows: _table_layout(_in_group, _touch_group),
 }
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "e2m1_to_f32",
     "e4m3_to_f32",
     "e5m2_to_f32",
+    "exceeding_f32",
     "f16_to_f32",
     "first_largest",
     "fma",
@@ -411,6 +412,13 @@ def reaching_u16(builder: Any, a: Any, b: Any) -> Any:
     """A bit for each pair, the first the lowest: whether `a` is at least `b`."""
     reached = builder.icmp_unsigned(">=", a, b)
     return builder.zext(builder.bitcast(reached, _I32), _I64)
+
+
+@_operation(types.int64, F32X16, F32X16)
+def exceeding_f32(builder: Any, a: Any, b: Any) -> Any:
+    """A bit for each lane, the first the lowest: set unless `a` is at most `b`, so also where one is no number."""
+    exceeds = builder.fcmp_unordered(">", a, b)
+    return builder.zext(builder.bitcast(exceeds, _I16), _I64)
 
 
 @_operation(types.int64, types.int64)

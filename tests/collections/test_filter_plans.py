@@ -92,3 +92,25 @@ def test_the_command_line_tells_the_plan(path):
     assert json.loads(run.stdout)["plan"]["strategy"] == "masked"
     run = CliRunner().invoke(app, ["search", str(path), "point", "--where", "n < 10", "--explain"])
     assert "Filter for 'point': masked: 10 of 601 rows pass" in run.stderr
+
+
+def test_declared_labels_are_linked_searched_and_kept(tmp_path, monkeypatch):
+    from isometry.errors import InvalidInput
+    from isometry.indexes import labels as module
+
+    monkeypatch.setattr(module, "FEWEST", 50)
+    rng = np.random.default_rng(0)
+    x, venue = rng.standard_normal((5000, 8)), rng.integers(0, 2, 5000)
+    rows = [{"id": str(i), "venue": f"v{v}" if i else None, "score": 0.5} for i, v in enumerate(venue)]
+    with iso.create(tmp_path / "c.iso", metric="dot") as made:
+        made.add(rows, vectors=x)
+        assert made.build("Vamana16", labels=["venue"]).labels == {"venue": 2}
+        hits = made.search(x[1], k=5, where="venue = 'v1'", effort=8, explain=True)
+        assert set(hits.plan.costs) == {"scan", "bridge", "walk", "labels"}
+        assert {rows[int(i)]["venue"] for i in hits.ids} == {"v1"}
+        for labels, words in ((["nowhere"], "no attribute"), (["score"], "one value"), ("venue", "list")):
+            with pytest.raises(InvalidInput, match=words):
+                made.build(labels=labels)
+    with iso.open(tmp_path / "c.iso") as made:
+        assert made.optimize().build.labels == made.stats().labels == {"venue": 2}
+        assert made.build(labels=[]).labels == {}

@@ -2,7 +2,8 @@
 
 Version 1 has no sparse vectors: it is what is written without ``sparse_dim`` and the columns ``sparse_vector``. Version
 2 has no token vectors: it is what is written without ``multi_dim`` and the columns ``multi_vector``. Version 3 has no
-migration: it is what is written without `begin_to_migrate`.
+migration: it is what is written without `begin_to_migrate`. Version 4 has no labels: it is what is written without
+``labels=["year"]``.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def main(path: str) -> None:
     with iso.create(path, dim=3, metric="dot", sparse_dim=9, multi_dim=2) as collection:
         collection.add(DOCUMENTS)
         collection.delete(["gone"])
-        collection.optimize()
+        collection.build(labels=["year"])
         collection.add(LATER)
         begin_to_migrate(collection)
 

@@ -43,6 +43,16 @@ MultiSpec = Annotated[
 ]
 
 
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FIELDS",
+        help="Fields that many searches ask one value of: a graph links the documents of each. None: ''.",
+    ),
+]
+
+
 def index(
     sources: Sources,
     to: Annotated[str, typer.Option("--to", metavar="COLLECTION", help="Folder to create, as in papers.iso.")],
@@ -257,13 +267,15 @@ def build(
     spec: Spec = None,
     sparse_spec: SparseSpec = None,
     multi_spec: MultiSpec = None,
+    labels: Labels = None,
     as_json: AsJson = False,
 ) -> None:
     """Build an index over all documents and print the recall it reaches."""
     import isometry as iso
 
     with iso.open(collection) as opened, progress() as report, explained_interrupt(_index_unchanged):
-        built = opened.build(spec, sparse_spec=sparse_spec, multi_spec=multi_spec, progress=report)
+        names = None if labels is None else split_names(labels)
+        built = opened.build(spec, sparse_spec=sparse_spec, multi_spec=multi_spec, labels=names, progress=report)
     print_json(built.to_dict()) if as_json else typer.echo(described(built))
 
 

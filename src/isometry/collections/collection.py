@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from isometry.collections import scalar_indexes
 from isometry.collections.answers import answer, choose_modes
+from isometry.collections.attributes import BOOLEAN, DATE, INTEGER, STRING, TIMESTAMP, type_words
 from isometry.collections.ingest import Given
 from isometry.collections.kinds import DENSE, KINDS, kinds_of, lacking
 from isometry.collections.lock import WriterLock
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
     from isometry.encoders.base import Kind as KindName
 
 __all__ = ["LOCK", "Collection"]
+
+_LABELS = (STRING, INTEGER, BOOLEAN, DATE, TIMESTAMP)
+"""Types of attributes that rows can be linked by: one value, of which many rows may have the same."""
 
 LOCK = ".writer.lock"
 
@@ -196,6 +201,7 @@ class Collection:
             migration=report.to_dict() if (report := self.migration) is not None else None,
             attributes={field.name: str(field.type) for field in self.schema},
             scalar_indexes=view.table.scalar_indexes,
+            labels=segment.labels if segment else {},
             fragments=view.table.fragments()[0],
             bytes_documents=folder_bytes(self.path / DOCUMENTS),
             bytes_index=folder_bytes(segment.path) if segment else 0,
@@ -392,6 +398,7 @@ class Collection:
         *,
         sparse_spec: str | None = None,
         multi_spec: str | None = None,
+        labels: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> BuildReport:
         """Index all documents and their attributes, so that opening and searching stay fast; report the recall.
@@ -411,6 +418,10 @@ class Collection:
             Index over token vectors to build, where there are any, such as ``"PQ32,MaxSim"`` or
             ``"FDE(20,5,16),PQ256x8,Vamana32 -> PQ32"``, now and later. Default: what was asked for before, else an
             exact scan of up to 2^25 numbers, and encodings beyond.
+        labels : sequence of str, optional
+            Attributes that many searches ask one value of, such as ``["venue"]``: a graph (``Vamana``) then links the
+            rows of each value among each other as well, now and whenever `optimize` builds again. Not for lists and
+            floats. Default: those asked for before; ``[]`` for none.
         progress : callable, optional
 
         Returns
@@ -419,12 +430,14 @@ class Collection:
 
         Raises
         ------
-        SpecError, Locked, ReadOnly, StorageFull
+        InvalidInput, SpecError, Locked, ReadOnly, StorageFull
         """
         with self._writing:
             table = self._begin_write()
             table = table.index(scalar_indexes.chosen(table))
             manifest = Manifest.read(self.path)
+            if labels is not None:
+                manifest = replace(manifest, labels=_check_labels(labels, table))
             specs = dict(zip(KINDS, (spec, sparse_spec, multi_spec), strict=True))
             # A search in another thread may put an older manifest into the state at any time: the one written decides.
             manifest, report = self._built(table, manifest, specs, progress)
@@ -650,6 +663,7 @@ class Collection:
             documents=len(built),
             vectors=int(built.starts[-1]),
             **told,
+            labels=built.labels,
             nbytes=folder_bytes(folder),
             seconds=time.perf_counter() - began,
         )
@@ -706,6 +720,21 @@ def _check_ids(ids: Iterable[Any]) -> list[str]:
         if not isinstance(name, str):
             raise InvalidInput(f"ids[{place}] is {name!r} of type {type(name).__name__}; ids are texts")
     return wanted
+
+
+def _check_labels(labels: Sequence[str], table: DocumentTable) -> tuple[str, ...]:
+    """Return the attributes to link rows by; raises `InvalidInput` for what can't be one."""
+    if isinstance(labels, str):
+        raise InvalidInput(f"labels is the text {labels!r}; expected a list of attributes: [{labels!r}]")
+    names = tuple(dict.fromkeys(labels))
+    for name in names:
+        if name not in table.columns or name == ID:
+            raise InvalidInput(f"labels names {name!r}, which is no attribute; there are: {', '.join(table.columns)}")
+        if (dtype := table.schema.field(name).type) not in _LABELS:
+            raise InvalidInput(
+                f"labels names {name!r}, which holds {type_words(dtype)}; expected one value per document"
+            )
+    return names
 
 
 def _cost_of(cost: Cost | None, prefix: str = "") -> dict[str, Any]:

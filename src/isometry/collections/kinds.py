@@ -19,16 +19,17 @@ from isometry.collections.table import SPANS, SPARSE, TOKENS, VECTORS, folder_by
 from isometry.collections.tail import Tailed
 from isometry.collections.texts import encode_passages, encode_tokens, encode_whole
 from isometry.errors import Damaged, InvalidInput, SpecError
-from isometry.indexes import Flat, default_spec, index_from_spec
+from isometry.indexes import Flat, Vamana, default_spec, index_from_spec
 from isometry.indexes.levelled import Levelled
 from isometry.indexes.sparse import SparseIndex, check_weights
 from isometry.indexes.tokens import TokenIndex
 from isometry.vectors import MultiVectors, as_dense, as_multi, as_sparse, from_arrow, to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
     from isometry.collections.manifest import Manifest
@@ -49,10 +50,11 @@ V = TypeVar("V")
 
 
 class Made(NamedTuple):
-    """An index that was built and saved, in words, and what it costs."""
+    """An index that was built and saved, in words, what it costs, and how many values of which attributes it links."""
 
     spec: str
     cost: Cost | None
+    labels: dict[str, int] = {}  # noqa: RUF012 (nobody writes to it)
 
 
 class Kind(ABC, Generic[V]):
@@ -178,8 +180,11 @@ class Kind(ABC, Generic[V]):
         return index_from_spec(spec, metric=self.scores)
 
     @abstractmethod
-    def build(self, vectors: V, spec: str | None, folder: Path) -> Made | None:
-        """Index the vectors of all documents in a new folder; None where there is nothing to index."""
+    def build(self, vectors: V, spec: str | None, folder: Path, labels: Mapping[str, NDArray[np.int64]]) -> Made | None:
+        """Index the vectors of all documents in a new folder; None where there is nothing to index.
+
+        `labels` are attributes to link rows by, with a number for the value of each document; -1 for none.
+        """
 
     @abstractmethod
     def extended(self, base: Any, vectors: V) -> Any:
@@ -235,16 +240,23 @@ class Dense(Kind[MultiVectors]):
         """As `isometry.indexes.default_spec`."""
         return default_spec(*vectors.tokens.shape)
 
-    def build(self, vectors: MultiVectors, spec: str | None, folder: Path) -> Made | None:
+    def build(
+        self, vectors: MultiVectors, spec: str | None, folder: Path, labels: Mapping[str, NDArray[np.int64]]
+    ) -> Made | None:
         """Index all passages; what learns does not learn from the vectors that it is judged by."""
         rows = vectors.tokens
         if not len(rows):
             return None
         index = self.index(spec or self.default_spec(vectors))
         asked = queries_of(np.arange(len(rows)))
-        learns = isinstance(index, Levelled) and len(rows) >= _FEWEST_LEARNED
-        (index.build(rows, held_out=asked) if learns else index.build(rows)).save(folder)
-        return Made(index.spec, Cost.of(dense_recall(index, rows, asked, self.metric), folder_bytes(folder), len(rows)))
+        options: dict[str, Any] = {}
+        if isinstance(index, Levelled) and len(rows) >= _FEWEST_LEARNED:
+            options["held_out"] = asked
+        if isinstance(index, Vamana) and labels:
+            options["labels"] = {name: np.repeat(codes, vectors.lengths) for name, codes in labels.items()}
+        index.build(rows, **options).save(folder)
+        cost = Cost.of(dense_recall(index, rows, asked, self.metric), folder_bytes(folder), len(rows))
+        return Made(index.spec, cost, index.labels if isinstance(index, Vamana) else {})
 
     def extended(self, base: Any, vectors: MultiVectors) -> Tailed:
         """Scan what came later."""
@@ -303,7 +315,9 @@ class Sparse(Kind["csr_array"]):
         """Exact, and up to some hundred thousand texts the faster one too (benchmarks/sparse.py)."""
         return "Inverted"
 
-    def build(self, vectors: csr_array, spec: str | None, folder: Path) -> Made | None:
+    def build(
+        self, vectors: csr_array, spec: str | None, folder: Path, labels: Mapping[str, NDArray[np.int64]]
+    ) -> Made | None:
         """Index all documents."""
         index = self.index(spec or self.default_spec(vectors)).build(vectors)
         index.save(folder)
@@ -389,7 +403,9 @@ class Multi(Kind[MultiVectors]):
         """
         return _TOKEN_SCAN if vectors.tokens.size <= _SCANNED_NUMBERS else "FDE(20,5,16),LVQ4,Flat -> LVQ8"
 
-    def build(self, vectors: MultiVectors, spec: str | None, folder: Path) -> Made | None:
+    def build(
+        self, vectors: MultiVectors, spec: str | None, folder: Path, labels: Mapping[str, NDArray[np.int64]]
+    ) -> Made | None:
         """Index all documents, unless none has a token."""
         if not len(vectors.tokens):
             return None

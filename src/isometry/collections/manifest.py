@@ -16,10 +16,12 @@ __all__ = ["FORMAT_VERSION", "MANIFEST", "Manifest"]
 
 MANIFEST = "collection.json"
 KIND = "isometry-collection"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """A collection is written as the first version that had all that it has, which older versions read."""
 MIGRATED = 4
 """The first version that could change encoders."""
+LABELLED = 5
+"""The first version that could declare labels."""
 SETTINGS = ("dim", "encoder", "spec")
 """What there is once for each kind of vectors."""
 _MAX_BYTES = 1 << 20
@@ -61,6 +63,8 @@ class Manifest:
         How many encoders of dense vectors came before this one; each has columns of its own in the table.
     migration : Migration or None
         The change of encoders that is under way.
+    labels : tuple of str
+        Attributes whose values the index over vectors links rows by.
     """
 
     uuid: str
@@ -81,6 +85,7 @@ class Manifest:
     multi_spec: str | None = None
     generation: int = 0
     migration: Migration | None = None
+    labels: tuple[str, ...] = ()
 
     def setting(self, kind: type[Kind[Any]] | Kind[Any], what: str) -> Any:
         """Return the dim, encoder or spec of a kind of vectors."""
@@ -99,6 +104,10 @@ class Manifest:
             version = max(version, MIGRATED)
         else:
             del content["generation"], content["migration"]
+        if self.labels:
+            version = max(version, LABELLED)
+        else:
+            del content["labels"]
         atomic_write_json(folder / MANIFEST, {"kind": KIND, "format_version": version, **content})
 
     def with_segment(self, segment: str | None, specs: dict[str, str | None]) -> Manifest:
@@ -151,7 +160,7 @@ class Manifest:
         try:
             later = [kind.called(what) for kind in KINDS.values() if kind.since > 1 for what in SETTINGS]
             known: dict[str, Any] = {"spec": None, **dict.fromkeys(later), **data}  # those of isometry 0.1 have none
-            known = {"generation": 0, **known, "migration": Migration.read(data.get("migration"))}
+            known = {"generation": 0, "labels": [], **known, "migration": Migration.read(data.get("migration"))}
             return _checked(cls(**{field.name: known[field.name] for field in fields(cls)}))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged: {type(error).__name__} {error}") from None
@@ -173,9 +182,10 @@ def _checked(manifest: Manifest) -> Manifest:
         expect(encoder is None or dim is not None or kind.name == DENSE, kind.called("dim"))
         expect(isinstance(spec, str | None), kind.called("spec"))
     expect(isinstance(manifest.id_field, str), "id_field")
-    names = manifest.text_fields
-    expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), "text_fields")
+    for several in ("text_fields", "labels"):
+        names = getattr(manifest, several)
+        expect(isinstance(names, list | tuple) and all(isinstance(name, str) for name in names), several)
     expect(isinstance(manifest.passages, bool), "passages")
     expect(is_name(manifest.segment), "segment")
     expect(is_count(manifest.generation), "generation")
-    return replace(manifest, text_fields=tuple(names))
+    return replace(manifest, text_fields=tuple(manifest.text_fields), labels=tuple(manifest.labels))

@@ -64,6 +64,8 @@ class BuildReport(_Report):
     multi_spec, multi_recall, multi_recall_interval, multi_recall_queries, multi_bytes_per_vector
         The same of the index over token vectors, against MaxSim of all tokens as they are stored. Queries are up to 32
         tokens of stored documents, none of which counts itself, though codecs learn from all; bytes are per token.
+    labels : dict of str to int
+        Attributes that the vector index links rows by, and how many of their values have enough rows to be linked.
     nbytes : int
         Bytes of the index on disk.
     seconds : float
@@ -86,6 +88,7 @@ class BuildReport(_Report):
     multi_recall_interval: tuple[float, float] | None
     multi_recall_queries: int
     multi_bytes_per_vector: float | None
+    labels: dict[str, int]
     nbytes: int
     seconds: float
 
@@ -226,6 +229,8 @@ class Stats(_Report):
         Name and type of each attribute.
     scalar_indexes : dict
         Kind of the index over each attribute that has one: ``"bitmap"`` or ``"btree"``.
+    labels : dict
+        Attributes that the vector index links rows by, as in `BuildReport`.
     fragments : int
         Files that hold the documents.
     bytes_documents, bytes_index : int
@@ -264,6 +269,7 @@ class Stats(_Report):
     migration: dict[str, Any] | None
     attributes: dict[str, str]
     scalar_indexes: dict[str, str]
+    labels: dict[str, int]
     fragments: int
     bytes_documents: int
     bytes_index: int

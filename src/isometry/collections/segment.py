@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from isometry.collections.costs import Cost
 from isometry.collections.kinds import DENSE, KINDS, Kind, kinds_of
@@ -59,6 +60,8 @@ class Segment:
         The index over each kind of vectors that has one, as specification strings.
     costs : dict of str to Cost
         What they cost against full precision and a full scan, as measured when they were built.
+    labels : dict of str to int
+        Attributes that the vector index links rows by, and how many of their values have links.
     seq : (n,) int64
         Sequence numbers of the documents, ascending.
     row_offset : (n,) int64
@@ -72,6 +75,7 @@ class Segment:
     version: int
     specs: dict[str, str]
     costs: dict[str, Cost]
+    labels: dict[str, int]
     seq: NDArray[np.int64]
     row_offset: NDArray[np.int64]
     starts: NDArray[np.int64]
@@ -107,6 +111,7 @@ class Segment:
             version=rows.parameter("version", int),
             specs=specs,
             costs={name: cost for name, cost in costs.items() if cost is not None},
+            labels=getattr(dense, "labels", {}),
             seq=seq,
             row_offset=rows.array("row_offset", np.int64, (n,)),
             starts=rows.array("starts", np.int64, (n + 1,)),
@@ -178,7 +183,7 @@ def build_segment(
     path.mkdir(parents=True)
     try:
         kinds = [kind for kind in kinds_of(manifest, table).values() if kind.column in table.schema.names]
-        seq, ids, texts, vectors = _read(table, manifest, kinds, report)
+        seq, ids, texts, vectors, labels = _read(table, manifest, kinds, report)
         order = np.argsort(seq, kind="stable")
         sorted_already = np.array_equal(order, np.arange(len(order)))
         noted: dict[str, Any] = {}
@@ -186,7 +191,7 @@ def build_segment(
         for kind in (kind for kind in kinds if kind.name in vectors):
             own: Any = vectors.pop(kind.name)
             own = own if sorted_already else take(own, order)
-            made = kind.build(own, specs.get(kind.name), path / kind.name)
+            made = kind.build(own, specs.get(kind.name), path / kind.name, {n: c[order] for n, c in labels.items()})
             if kind.name == DENSE:
                 starts = own.offsets
             elif made is not None:
@@ -217,8 +222,11 @@ def build_segment(
 
 def _read(
     table: DocumentTable, manifest: Manifest, kinds: list[Kind[Any]], report: Progress
-) -> tuple[NDArray[np.int64], list[str], list[str], dict[str, Any]]:
-    """Return sequence numbers, ids and texts of all documents, and their vectors by kind, in storage order."""
+) -> tuple[NDArray[np.int64], list[str], list[str], dict[str, Any], dict[str, NDArray[np.int64]]]:
+    """Return sequence numbers, ids and texts of all documents, their vectors by kind, and their labels by attribute.
+
+    All are in storage order.
+    """
     total = len(table)
     fields = [name for name in manifest.text_fields if name in table.columns]
     seq: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
@@ -233,7 +241,15 @@ def _read(
         for kind in kinds:
             vectors[kind.name].append(kind.of_rows(batch))
         report(len(ids), total, "documents read")
-    return np.concatenate(seq), ids, texts, {name: concat(parts) for name, parts in vectors.items() if parts}
+    labels = {name: _codes(table, name) for name in manifest.labels if name in table.columns}
+    return np.concatenate(seq), ids, texts, {name: concat(parts) for name, parts in vectors.items() if parts}, labels
+
+
+def _codes(table: DocumentTable, name: str) -> NDArray[np.int64]:
+    """Return a number for the value of each document, in storage order; -1 where it has none."""
+    column = table.scan([name])[name].combine_chunks().dictionary_encode()
+    codes: NDArray[np.int64] = pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
 
 
 def joined_ids(segment: Segment | None, extra: Sequence[str], documents: NDArray[np.int64]) -> list[str]:

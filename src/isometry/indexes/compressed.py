@@ -182,7 +182,7 @@ class CompressedFlat(Scanned):
     """
 
     kind: ClassVar[str] = "CompressedFlat"
-    kind_version: ClassVar[int] = 1
+    kind_version: int = 1
 
     def __init__(self, *, metric: str = "cosine", transform: Any = None, codec: Any = None, refine: Any = None) -> None:
         super().__init__(metric, transform, codec, refine)

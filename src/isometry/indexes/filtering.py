@@ -20,15 +20,30 @@ from numpy.typing import NDArray
 from isometry.errors import InvalidInput, check_choice
 
 if TYPE_CHECKING:
+    from isometry.indexes.labels import Region
     from isometry.indexes.slots import Slots
     from isometry.indexes.twins import Twins
 
-__all__ = ["STRATEGIES", "FilterPlan", "Masks", "Passing", "WalkCosts", "Way", "choose", "filter_plan"]
+__all__ = [
+    "LABELS",
+    "STRATEGIES",
+    "WAYS",
+    "FilterPlan",
+    "Masks",
+    "Passing",
+    "WalkCosts",
+    "Way",
+    "choose",
+    "filter_plan",
+]
 
 Made = TypeVar("Made")
 
 STRATEGIES = ("scan", "bridge", "walk")
 """In the order of the numbers that `isometry.kernels.filtered` knows them by."""
+LABELS = "labels"
+"""Past rows of the label that all rows which pass have, by links among them."""
+WAYS = (*STRATEGIES, LABELS)
 NEAR = 4
 """Rows that a query opens before it looks how many pass around it: more cost more than they told."""
 SHARES = (0.02, 0.1, 0.4, 0.8)
@@ -58,12 +73,14 @@ class FilterPlan:
     ----------
     strategy : str
         ``"scan"``: all rows that pass were looked at. ``"bridge"``: a walk past rows that pass, looking through those
-        that do not. ``"walk"``: a walk past all rows, until enough of those that pass were found. ``"masked"``: the
+        that do not. ``"walk"``: a walk past all rows, until enough of those that pass were found. ``"labels"``: a walk
+        by the links of a declared attribute, past rows of the label that all rows which pass have. ``"masked"``: the
         index looked at what it always does, less what does not pass. Where queries went different ways, that of most.
     matching, rows : int
         How many rows pass, of how many.
     near_share : float or None
-        Share of rows that pass among those seen near the queries; None where no walk began.
+        Share of rows that pass among those seen near the queries, of the label's rows under ``"labels"``; None
+        where no walk counted.
     costs : dict of str to float
         What each strategy was expected to cost, in vectors scored by a walk.
     queries : dict of str to int
@@ -163,11 +180,17 @@ class Way(NamedTuple):
     bridge_from, walk_from : float
         Shares of passing rows near a query from which it bridges, and from which it walks; else it scans.
     costs : dict of str to float
+    width : int
+        How many rows that pass are looked for.
+    region : Region or None
+        Where to go; None for all rows.
     """
 
     bridge_from: float
     walk_from: float
     costs: dict[str, float]
+    width: int
+    region: Region | None = None
 
     @property
     def scans(self) -> bool:
@@ -241,11 +264,23 @@ class WalkCosts:
 
 
 def choose(
-    costs: WalkCosts, matching: int, rows: int, width: int, degree: int, terms: int, strategy: str | None = None
+    costs: WalkCosts,
+    matching: int,
+    rows: int,
+    width: int,
+    degree: int,
+    terms: int,
+    strategy: str | None = None,
+    regions: Sequence[Region] = (),
 ) -> Way:
     """Return which ways queries may go among `matching` of `rows` rows; with a `strategy`, that one only.
 
-    `terms` is how many numbers a score adds up.
+    `terms` is how many numbers a score adds up; each of the `regions` has all rows that pass.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown strategy, or one that there is no region for.
     """
     share = matching / rows
     expected = {
@@ -253,14 +288,40 @@ def choose(
         "bridge": costs.of_bridge(share, width),
         "walk": costs.of_walk(share, width),
     }
+    within = [_within(region, matching, width, degree) for region in regions]
+    region = min(range(len(within)), key=lambda i: within[i][0], default=None)
+    if region is not None:
+        expected[LABELS] = within[region][0]
     if strategy is not None:
-        check_choice("strategy", strategy, STRATEGIES)
-        forced = {"scan": (_NEVER, _NEVER), "bridge": (0.0, _NEVER), "walk": (_NEVER, 0.0)}[strategy]
-        return Way(*forced, expected)
-    if matching <= width or expected["scan"] <= min(expected["bridge"], expected["walk"]):
-        return Way(_NEVER, _NEVER, expected)
+        check_choice("strategy", strategy, WAYS)
+        if strategy == LABELS and region is None:
+            raise InvalidInput(f"strategy is {LABELS!r}, but no label that was linked has all rows that pass")
+        if strategy != LABELS:
+            forced = {"scan": (_NEVER, _NEVER), "bridge": (0.0, _NEVER), "walk": (_NEVER, 0.0)}[strategy]
+            return Way(*forced, expected, width)
+    elif matching <= width or expected["scan"] == min(expected.values()):
+        return Way(_NEVER, _NEVER, expected, width)
+    if region is not None and (strategy or expected[LABELS] == min(expected.values())):
+        _, wide, costs, degree = within[region]
+        return Way(*_turns(costs, wide, degree), expected, min(wide, matching), regions[region])
+    return Way(*_turns(costs, width, degree), expected, width)
+
+
+def _turns(costs: WalkCosts, width: int, degree: int) -> tuple[float, float]:
+    """Return the shares of passing rows near a query from which it bridges, and from which it walks."""
     better = (share for share in _WALKED if _COUNTING * costs.of_walk(share, width) <= costs.of_bridge(share, width))
-    return Way(_TOGETHER / degree**2, next(better, _NEVER), expected)
+    return _TOGETHER / degree**2, next(better, _NEVER)
+
+
+def _within(region: Region, matching: int, width: int, degree: int) -> tuple[float, int, WalkCosts, int]:
+    """Return the work of a search through the rows of a label, how wide it is, what walks there cost, and their links.
+
+    Fewer links find as much when more rows are looked for.
+    """
+    links, share = region.links.shape[1], matching / region.rows
+    costs, wide = WalkCosts.usual(links), math.ceil(width * math.sqrt(degree / links))
+    work = min(costs.of_walk(share, wide), costs.of_bridge(share, wide) if share < 1 else math.inf)
+    return work, wide, costs, links
 
 
 def _scan_price(terms: int) -> float:
@@ -280,11 +341,15 @@ def planned(
     if ways is None:
         why = f"looking at them all is the least work (expected: {told} vectors)"
         return FilterPlan("scan", matching, rows, None, costs, {}, why)
-    counted = Counter(STRATEGIES[each] for each in ways.tolist())
+    counted = Counter(WAYS[each] for each in ways.tolist())
     near = float(np.mean(shares)) if shares is not None and len(shares) else None
-    strategy = max(STRATEGIES, key=lambda name: counted[name])
-    why = f"around the queries {near:.1%} pass; expected work: {told} vectors"
-    return FilterPlan(strategy, matching, rows, near, costs, {name: counted[name] for name in STRATEGIES}, why)
+    strategy = max(WAYS, key=lambda name: counted[name])
+    where = "" if near is None else f"around the queries {near:.1%} pass; "
+    if way.region is not None:
+        where = f"by the links among the {way.region.rows:,} rows of one {way.region.name!r}; {where}"
+    names = STRATEGIES if way.region is None else WAYS
+    why = f"{where}expected work: {told} vectors"
+    return FilterPlan(strategy, matching, rows, near, costs, {name: counted[name] for name in names}, why)
 
 
 def filter_plan(index: Any, q: Any, k: int, allowed: NDArray[np.bool_], **options: Any) -> FilterPlan:

@@ -97,7 +97,7 @@ class IVF(Scanned):
     """
 
     kind: ClassVar[str] = "IVF"
-    kind_version: ClassVar[int] = 1
+    kind_version: int = 1
     spec_name: ClassVar[str] = "IVF"
     spec_fields: ClassVar[tuple[str, ...]] = ("n_lists",)
     spec_slots: ClassVar[tuple[str, ...]] = ("transform", "codec", "refine")

@@ -22,7 +22,7 @@ class Levelled(ABC):
     """Base of an index that keeps its vectors as `Levels`, in `Slots`; its parts are cloned, not changed."""
 
     kind: ClassVar[str]
-    kind_version: ClassVar[int]
+    kind_version: int
     _spec: str
 
     def __init__(self, metric: str, transform: Any = None, codec: Any = None, refine: Any = None) -> None:

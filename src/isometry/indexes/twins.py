@@ -6,12 +6,14 @@ leader, is linked, and a walk that finds it goes on along the chain of its twins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from isometry.kernels.rows import Rows
 
 __all__ = ["Twins"]
@@ -52,8 +54,10 @@ class Twins:
         behind[self.following[self.following >= 0]] = True
         return used[~behind[used]]
 
-    def pair(self, rows: Rows, leaders: Slots, slots: Slots) -> Slots:
+    def pair(self, rows: Rows, leaders: Slots, slots: Slots, labels: Iterable[Slots] = ()) -> Slots:
         """Hang those of the new `slots` whose rows equal a leader's, or an earlier new one's, behind it.
+
+        Rows of unlike `labels`, arrays (capacity,), are no twins: a leader has the labels of all behind it.
 
         Returns
         -------
@@ -61,12 +65,13 @@ class Twins:
             The new slots that lead, ascending.
         """
         known = np.concatenate([leaders, np.sort(slots)])
-        digests = _digests(rows, known)
+        compared = (*rows, *(codes[:, None] for codes in labels))
+        digests = _digests(compared, known)
         _, first, which = np.unique(digests, return_index=True, return_inverse=True)
         if len(first) == len(known):
             return known[len(leaders) :]
         heads = known[first[which]]
-        equal = _equal(rows, known, heads)
+        equal = _equal(compared, known, heads)
         new = np.arange(len(known)) >= len(leaders)
         behind = new & equal & (heads != known)
         if behind.any() and not len(self.following):
@@ -115,7 +120,7 @@ class Twins:
         return moves
 
 
-def _digests(rows: Rows, slots: Slots) -> NDArray[np.uint64]:
+def _digests(rows: Iterable[NDArray[Any]], slots: Slots) -> NDArray[np.uint64]:
     from isometry.kernels.graph import digests
 
     out = np.zeros(len(slots), np.uint64)
@@ -134,7 +139,7 @@ def _words(array: NDArray[np.generic]) -> NDArray[np.uint32]:
     return raw.view(np.uint32)
 
 
-def _equal(rows: Rows, slots: Slots, others: Slots) -> NDArray[np.bool_]:
+def _equal(rows: Iterable[NDArray[Any]], slots: Slots, others: Slots) -> NDArray[np.bool_]:
     """Return whether the rows in `slots` are those in `others`; only pairs of different slots are compared."""
     out = slots == others
     pairs = np.flatnonzero(~out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -13,11 +14,13 @@ from isometry.errors import InvalidInput, TooLarge, check_choice, check_range
 from isometry.indexes.base import check_allowed, check_row_ids, check_search
 from isometry.indexes.filtering import (
     FEWEST_COUNTED,
+    LABELS,
     NEAR,
     SAMPLE,
     SHARES,
     STRATEGIES,
     WALK_SHARE,
+    WAYS,
     WIDTHS,
     FilterPlan,
     Masks,
@@ -27,6 +30,7 @@ from isometry.indexes.filtering import (
     choose,
     planned,
 )
+from isometry.indexes.labels import Labels, check_labels
 from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.locality import near_order
@@ -34,14 +38,15 @@ from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
 from isometry.indexes.twins import Twins
 from isometry.kernels.rows import grown
-from isometry.storage import Folder
+from isometry.storage import Folder, inner_state
 from isometry.threads import Scratch, run_parts
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from isometry.indexes.graph import Linker
+    from isometry.indexes.labels import Region
     from isometry.kernels.graph import Space
 
 __all__ = ["Vamana"]
@@ -51,6 +56,10 @@ _WINDOW = 128
 _MOST_ROWS = 2**31 - 2
 _PART = 16
 _WIDEST = 4096
+_LABEL_DEGREE = 16
+"""Links within a label, where half of the others are fewer."""
+_UNLABELLED, _LABELLED = 1, 2
+"""Versions of folders: one is written as the first that had all that it has."""
 
 
 class Vamana(Levelled):
@@ -91,12 +100,18 @@ class Vamana(Levelled):
     hand over many rows at a time.
 
     Vectors whose codes are equal share one place in the graph, so duplicates, however many, neither slow it down nor
-    hide each other. Every vector can be reached. Any number of threads may search at once; `build`, `add` and `remove`
-    must have the index to themselves.
+    hide each other (rows of unlike labels have a place each). Every vector can be reached. Any number of
+    threads may search at once; `build`, `add` and `remove` must have the index to themselves.
+
+    Rows of a label that `build` was told of have up to ``degree / 2`` further links to each other, 16 at least: a graph
+    of their own over the same codes. A search whose `allowed` rows have a label in common walks through that one, where
+    this is the least work (see `plan`). Each attribute costs 2 degree + 4 bytes per vector and up to two fifths of the
+    time to build; searches without a filter read none of it.
 
     References
     ----------
     Subramanya et al., DiskANN, NeurIPS 2019 (graph); Singh et al., FreshDiskANN, arXiv:2105.09613 (removal);
+    Gollapudi et al., Filtered-DiskANN, WWW 2023 (links of labels, there in the same graph);
     Tepper et al., LeanVec, TMLR 2024, arXiv:2312.16335 (two copies of a vector). Unlike the first, distances between
     stored vectors are taken from their codes, and ``dot`` links vectors as if lifted to one sphere.
 
@@ -110,7 +125,7 @@ class Vamana(Levelled):
     """
 
     kind: ClassVar[str] = "Vamana"
-    kind_version: ClassVar[int] = 1
+    kind_version: int = _LABELLED
     spec_name: ClassVar[str] = "Vamana"
     spec_fields: ClassVar[tuple[str, ...]] = ("degree", "window")
     spec_slots: ClassVar[tuple[str, ...]] = ("transform", "codec", "refine")
@@ -140,11 +155,18 @@ class Vamana(Levelled):
         self._spec = chain_text(self._parts, PartSpec(self.spec_name, numbers))
         self._ready: _Ready | None = None
         self._costs = WalkCosts.usual(self.degree)
+        self._labels: tuple[Labels, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The attributes that were declared to `build`, and how many of their labels have links."""
+        return {each.name: each.linked for each in self._labels}
 
     @property
     def nbytes(self) -> int:
         """Bytes that searches read: vectors on both levels, graph and ids."""
-        return super().nbytes + self._graph.nbytes + self._twins.following.nbytes
+        links = self._graph.nbytes + sum(each.nbytes for each in self._labels)
+        return super().nbytes + links + self._twins.following.nbytes
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -154,6 +176,7 @@ class Vamana(Levelled):
         *,
         queries: Any = None,
         held_out: Any = None,
+        labels: Mapping[str, Any] | None = None,
         progress: Callable[[int, int | None, str], None] | None = None,
     ) -> Self:
         """Index the rows of `x`, forgetting what was there.
@@ -166,6 +189,9 @@ class Vamana(Levelled):
         held_out : sequence of int, optional
             Rows that are indexed like all others, but that transforms and codecs do not learn from: with them as
             queries, a measurement of the index is honest.
+        labels : mapping of str to (n,) array of int, optional
+            Attributes that searches are filtered by, each with the label of every row; negative for none. Rows of a
+            label are linked among each other as well, if they are 1,024 at least: see Notes.
         progress : callable, optional
             Called as ``progress(done, total, what)``.
 
@@ -178,7 +204,8 @@ class Vamana(Levelled):
         """
         vectors = as_dense(x)
         n, d = vectors.shape
-        self._check_memory(n, d)
+        given = check_labels(labels, n)
+        self._check_memory(n, d, 12 * self.degree * n * len(given))
         check_norms(vectors, "x")
         examples = None if queries is None else as_dense(queries, dim=d, name="queries")
         order = near_order(vectors, self.seed)
@@ -187,21 +214,34 @@ class Vamana(Levelled):
             # A zero vector in a free slot stands in until `add` brings some to fit on.
             levels.fit(np.zeros((1, d), np.float32), examples)
             slots = Slots(np.full(1, -1, np.int64), np.empty(0, np.int32))
-            self._adopt(levels, slots, Twins(), np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32))
+            graph, entries = np.full((1, self.degree), -1, np.int32), np.zeros(1, np.int32)
+            self._adopt(levels, slots, Twins(), graph, entries, self._unlabelled(given, 1))
             return self
         learned = self._learned(n, held_out)
         short = levels.fit(vectors[order], examples, None if learned is None else learned[order])
         slots, twins = Slots(order, np.argsort(order).astype(np.int32)), Twins()
-        leaders = twins.pair(levels.walk, np.empty(0, np.int32), slots.used())
+        attributes = self._unlabelled(given, n)
+        for each in attributes:
+            each.put(slots.used(), given[each.name][order], n)
+        leaders = twins.pair(levels.walk, np.empty(0, np.int32), slots.used(), [each.codes for each in attributes])
         entry = _most_central(short, leaders)
         del short
-        graph, entries = self._link(levels, slots, leaders, entry, progress)
-        self._adopt(levels, slots, twins, graph, entries)
+        linker = self._linker(levels, slots)
+        graph, entries = self._link(linker, leaders, entry, progress)
+        for each in attributes:
+            each.link(linker, entry, leaders, leaders, self.seed, progress)
+        self._adopt(levels, slots, twins, graph, entries, attributes)
         self._costs = self._counted(vectors)
         return self
 
-    def add(self, x: Any) -> NDArray[np.int64]:
+    def add(self, x: Any, *, labels: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
         """Append the rows of `x` and return their ids; transform and codecs stay as `build` fitted them.
+
+        Parameters
+        ----------
+        x : (n, d) array of float
+        labels : mapping of str to (n,) array of int, optional
+            As in `build`, of attributes that were declared there; rows have no label of those left out.
 
         Raises
         ------
@@ -209,11 +249,13 @@ class Vamana(Levelled):
             As `build`.
         """
         if self._slots is None:
-            return np.arange(self.build(x).n_rows)
+            return np.arange(self.build(x, labels=labels).n_rows)
         if not self.n_rows:
-            return np.arange(self.build(as_dense(x, dim=self.dim)).n_rows)
+            vectors = as_dense(x, dim=self.dim)
+            return np.arange(self.build(vectors, labels=self._check_labels(labels, len(vectors))).n_rows)
         vectors = as_dense(x, dim=self.dim)
-        self._check_memory(len(vectors), self.dim, self._graph.nbytes)
+        given = self._check_labels(labels, len(vectors))
+        self._check_memory(len(vectors), self.dim, self._graph.nbytes + sum(each.nbytes for each in self._labels))
         levels, first = self._levels, self.n_rows
         encoded = levels.encode(vectors)
         if not len(vectors):
@@ -225,15 +267,20 @@ class Vamana(Levelled):
             levels.grow(slots.capacity)
         twins.grow(slots.capacity)
         levels.put(taken, *encoded)
-        new = twins.pair(levels.walk, leaders, taken)
+        attributes = tuple(each.copy() for each in self._labels)
+        for each in attributes:
+            each.put(taken, given[each.name], slots.capacity)
+        new = twins.pair(levels.walk, leaders, taken, [each.codes for each in attributes])
+        linker, there = self._linker(levels, slots), np.concatenate([leaders, new])
         if not len(leaders):
-            graph, entries = self._link(levels, slots, new, int(new[0]), None)
+            graph, entries = self._link(linker, new, int(new[0]), None)
         else:
             graph, entries = grown(self._graph, slots.capacity, -1), self._entries.copy()
-            linker = self._linker(levels, slots)
-            linker.insert(graph, entries, new)
-            linker.connect(graph, entries, np.concatenate([leaders, new]))
-        self._adopt(levels, slots, twins, graph, entries)
+            linker.insert(graph, entries, new, len(graph))
+            linker.connect(graph, entries, there)
+        for each in attributes:
+            each.link(linker, int(entries[0]), there, new, self.seed)
+        self._adopt(levels, slots, twins, graph, entries, attributes)
         return np.arange(first, self.n_rows)
 
     def remove(self, ids: Any) -> int:
@@ -267,17 +314,22 @@ class Vamana(Levelled):
         dead[before] = True
         dead[left] = False
         graph, entries = grown(self._graph, slots.capacity, -1), self._entries.copy()
+        attributes = tuple(each.copy() for each in self._labels)
         if len(left) and dead.any():
             linker = self._linker(levels, slots)
             linker.mend(graph, dead)
             if dead[entries[0]]:
                 entries = linker.nearest(int(entries[0]), left)
             linker.connect(graph, entries, left)
+            for each in attributes:
+                each.mend(linker, dead, left)
+        for each in attributes:
+            each.free(slots.row_ids < 0)
         if self._mapped:
             levels.grow(slots.capacity)
         for twin, leader in moves:
             levels.copy_row(twin, leader)
-        self._adopt(levels, slots, twins, graph, entries)
+        self._adopt(levels, slots, twins, graph, entries, attributes)
         return len(rows)
 
     # -- searching -----------------------------------------------------------------------------------------------------
@@ -305,7 +357,7 @@ class Vamana(Levelled):
             Only rows marked True are hits; how they are found is chosen by what it costs, see `plan`.
         threads : int, optional
             At most this many; by default all processors.
-        strategy : {"scan", "bridge", "walk"}, optional
+        strategy : {"scan", "bridge", "walk", "labels"}, optional
             How to search among the rows that are allowed, instead of the cheapest way; see `FilterPlan`.
 
         Returns
@@ -353,7 +405,7 @@ class Vamana(Levelled):
         nq = len(queries.full)
         mask = check_allowed(allowed, self.n_rows)
         if strategy is not None:
-            check_choice("strategy", strategy, STRATEGIES)
+            check_choice("strategy", strategy, WAYS)
         count = self._prepared().rows
         passing = None
         if mask is not None and not (strategy is None and mask.all()):
@@ -372,10 +424,12 @@ class Vamana(Levelled):
         else:
             way = passing.ways.get((width, strategy))
             if way is None:
+                found = [each.region(passing.slots) for each in self._labels]
+                regions = [region for region in found if region is not None]
                 terms = self._levels.terms
-                way = choose(self._costs, matching, count, width, self.degree, terms, strategy)
+                way = choose(self._costs, matching, count, width, self.degree, terms, strategy, regions)
                 passing.ways[width, strategy] = way
-            went = self._search_passing(queries, width, passing, way, threads, ids, scores)
+            went = self._search_passing(queries, passing, way, threads, ids, scores)
             if told is not None:
                 told.append(planned(way, matching, count, *went))
         self._levels.finish(queries, scores)
@@ -384,7 +438,6 @@ class Vamana(Levelled):
     def _search_passing(
         self,
         queries: Queries,
-        width: int,
         passing: Passing,
         way: Way,
         threads: int | None,
@@ -397,22 +450,26 @@ class Vamana(Levelled):
         """
         ready, matching = self._prepared(), len(passing.slots)
         if way.scans:
-            self._levels.scan(queries, passing.slots, ready.row_ids, width, threads, ids, scores)
+            self._levels.scan(queries, passing.slots, ready.row_ids, way.width, threads, ids, scores)
             return None, None
-        ways, shares, _ = self._walk_passing(queries, width, passing, way, threads, ids, scores)
+        if way.region is not None and way.region.rows == matching:
+            self._walk(queries, way.width, threads, ids, scores, way.region)
+            return np.full(len(ids), WAYS.index(LABELS), np.int8), None
+        ways, shares, _ = self._walk_passing(queries, passing, way, threads, ids, scores)
+        if way.region is not None:
+            ways[ways != STRATEGIES.index("scan")] = WAYS.index(LABELS)
         left = (ids >= 0).sum(1) < min(ids.shape[1], matching)
         left |= ways == STRATEGIES.index("scan")
         if left.any():
             those = Queries(*(part[left] if len(part) else part for part in queries))
             found, of = ids[left], scores[left]
-            self._levels.scan(those, passing.slots, ready.row_ids, width, threads, found, of)
+            self._levels.scan(those, passing.slots, ready.row_ids, way.width, threads, found, of)
             ids[left], scores[left], ways[left] = found, of, STRATEGIES.index("scan")
         return ways, shares
 
     def _walk_passing(
         self,
         queries: Queries,
-        width: int,
         passing: Passing,
         way: Way,
         threads: int | None,
@@ -422,14 +479,15 @@ class Vamana(Levelled):
         """Walk or bridge; returns which way each query went, the share that passes near it, and its work."""
         from isometry.kernels import filtered
 
-        levels, ready, nq = self._levels, self._prepared(), len(ids)
-        share = len(passing.slots) / ready.rows
+        levels, ready, nq, width = self._levels, self._prepared(), len(ids), way.width
+        links, entries, rows = self._place(way.region)
+        share = len(passing.slots) / rows
         least = way.walk_from if 0 < way.walk_from <= 1 else share
         room = max(min(ready.rows, _WIDEST, math.ceil(2 * width / least)), 8 * NEAR)
         ways, shares = np.zeros(nq, np.int8), np.zeros(nq, np.float32)
         work = np.zeros((nq, 2), np.int64)
-        place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)
-        settings = (width, room, NEAR, way.bridge_from, way.walk_from, self.degree)
+        place = (levels.walk, levels.fine, ready.space, links, entries, ready.row_ids, ready.following)
+        settings = (width, room, NEAR, way.bridge_from, way.walk_from, links.shape[1])
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
@@ -456,19 +514,31 @@ class Vamana(Levelled):
         order, work = rng.random(self.n_rows), np.empty((len(SHARES) + 1, len(WIDTHS)))
         for i, share in enumerate((*SHARES, WALK_SHARE)):
             passing = Passing.of(order < share, self._built(), self._twins)
-            way = Way(0.0, 0.0 if i == len(SHARES) else 2.0, {})
             for j, width in enumerate(WIDTHS):
-                walked = self._walk_passing(queries, width, passing, way, self.threads, ids, scores)
+                way = Way(0.0, 0.0 if i == len(SHARES) else 2.0, {}, width)
+                walked = self._walk_passing(queries, passing, way, self.threads, ids, scores)
                 work[i, j] = walked[2].sum(1).mean()
         return WalkCosts.fitted(work, self.degree)
 
+    def _place(self, region: Region | None) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+        """Return links, entries and the number of rows of what is searched: all, or the rows of a label."""
+        ready = self._prepared()
+        return (ready.graph, ready.entries, ready.rows) if region is None else region[1:]
+
     def _walk(
-        self, queries: Queries, width: int, threads: int | None, ids: NDArray[np.int64], scores: NDArray[np.float32]
+        self,
+        queries: Queries,
+        width: int,
+        threads: int | None,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        region: Region | None = None,
     ) -> None:
         from isometry.kernels import graph as kernels
 
         levels, ready = self._levels, self._prepared()
-        place = (levels.walk, levels.fine, ready.space, ready.graph, ready.entries, ready.row_ids, ready.following)
+        links, entries, _ = self._place(region)
+        place = (levels.walk, levels.fine, ready.space, links, entries, ready.row_ids, ready.following)
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
@@ -493,6 +563,9 @@ class Vamana(Levelled):
             "graph": self._graph, "row_ids": slots.row_ids, "slot_of": slots.slot_of, "entries": self._entries,
             "twins": self._twins.following,
         }  # fmt: skip
+        for i, each in enumerate(self._labels):
+            held, more = inner_state(f"labels{i}", "labels", 1, *each.state())
+            parameters, arrays = parameters | held, arrays | more
         return parameters, arrays
 
     @classmethod
@@ -510,7 +583,9 @@ class Vamana(Levelled):
         index._entries = folder.array("entries", np.int32, (1,))
         index._twins = Twins(folder.array("twins", np.int32, (None,)))
         index._levels = Levels.from_folder(folder, index.metric, index._slots.capacity)
-        index._mapped = True
+        found = itertools.takewhile(folder.parameters.__contains__, (f"labels{i}" for i in itertools.count()))
+        index._labels = tuple(Labels.from_folder(folder.inner(name), index._slots.capacity) for name in found)
+        index._mapped, index.kind_version = True, folder.kind_version
         if "filtered" in folder.parameters:  # the first folders have none
             try:
                 index._costs = WalkCosts.parse(folder.parameter("filtered", list), index.degree)
@@ -542,15 +617,14 @@ class Vamana(Levelled):
 
     def _link(
         self,
-        levels: Levels,
-        slots: Slots,
+        linker: Linker,
         leaders: NDArray[np.int32],
         entry: int,
         progress: Callable[[int, int | None, str], None] | None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the graph of the leaders, and where walks begin."""
         order = np.random.default_rng(self.seed).permutation(leaders)
-        return self._linker(levels, slots).build(entry, order, progress), np.array([entry], np.int32)
+        return linker.build([(entry, order)], progress), np.array([entry], np.int32)
 
     def _linker(self, levels: Levels, slots: Slots) -> Linker:
         from isometry.indexes.graph import Linker
@@ -559,12 +633,32 @@ class Vamana(Levelled):
         space = levels.link_space(slots.used(), rows, dim)
         return Linker(rows, space, dim, self.degree, self.window, self.alpha, self.threads)
 
+    def _unlabelled(self, names: Iterable[str], capacity: int) -> tuple[Labels, ...]:
+        """Return attributes that no row has a label of yet."""
+        degree = min(self.degree, max(_LABEL_DEGREE, self.degree // 2))
+        return tuple(Labels.none(name, capacity, degree) for name in names)
+
+    def _check_labels(self, labels: Any, n: int) -> dict[str, NDArray[np.int64]]:
+        """Return a label for each of n rows of every declared attribute."""
+        given, known = check_labels(labels, n), {each.name for each in self._labels}
+        if not given.keys() <= known:
+            odd, declared = (", ".join(sorted(map(repr, names))) for names in (given.keys() - known, known))
+            raise InvalidInput(f"labels has {odd}; build was given {declared or 'none'}: build again to declare more")
+        return {name: given.get(name, np.full(n, -1)) for name in known}
+
     def _adopt(
-        self, levels: Levels, slots: Slots, twins: Twins, graph: NDArray[np.int32], entries: NDArray[np.int32]
+        self,
+        levels: Levels,
+        slots: Slots,
+        twins: Twins,
+        graph: NDArray[np.int32],
+        entries: NDArray[np.int32],
+        labels: tuple[Labels, ...],
     ) -> None:
         """Be this index from now on: until here, what was there has not changed."""
         self._levels, self._slots, self._twins, self._graph, self._entries = levels, slots, twins, graph, entries
-        self._ready, self._mapped = None, False
+        self._labels, self._ready, self._mapped = labels, None, False
+        self.kind_version = _LABELLED if labels else _UNLABELLED
 
     def _check_memory(self, n: int, d: int, more: int = 0) -> None:
         """Refuse, before anything is done, what can't be held: n vectors to build, and `more` bytes."""

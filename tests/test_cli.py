@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -161,6 +162,17 @@ def test_build_optimize_verify_and_stats(news):
     table = dict(line.split("\t") for line in isometry("stats", news).stdout.splitlines())
     assert table["documents"] == "4"
     assert table["attributes.year"] == "int64"
+
+
+def test_build_links_the_documents_of_declared_labels(tmp_path):
+    with iso.create(tmp_path / "c.iso", metric="dot") as made:
+        made.add([{"id": str(i), "year": 2020} for i in range(40)], vectors=np.eye(40, 4, dtype=np.float32))
+    assert told("build", tmp_path / "c.iso", "Vamana8", "--labels", "year")["labels"] == {"year": 0}
+    assert told("stats", tmp_path / "c.iso")["labels"] == {"year": 0}
+    assert told("build", tmp_path / "c.iso", "--labels", "")["labels"] == {}
+    refused = isometry("build", tmp_path / "c.iso", "--labels", "nowhere")
+    assert refused.exit_code == 1
+    assert "nowhere" in refused.stderr
 
 
 def test_verify_fails_on_a_damaged_index(news):

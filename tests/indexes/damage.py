@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from isometry import storage
 from isometry.errors import Damaged, IsometryError, NewerFormat
-from isometry.indexes import Flat, index_from_spec, load_index
+from isometry.indexes import Flat, index_from_spec, labels, load_index
 from isometry.indexes.levelled import Levelled
 from isometry.indexes.sparse import SparseIndex
 from isometry.vectors import MultiVectors
@@ -30,11 +30,12 @@ def items(index):
     return x if isinstance(index, Flat | Levelled) else MultiVectors(np.tile(x, (2, 1)), np.r_[0:18:2, 18])
 
 
-def use(folder):
-    """Return what an opened index answers, after it was changed too."""
+def use(folder, **options):
+    """Return what an opened index answers, with options for a filter, and after it was changed too."""
     index = load_index(folder)
     x = items(index)
-    answers = [index.search(x[:2], 4, effort=4), index.search(x[:2], 4, allowed=np.arange(index.n_rows) % 2 == 0)]
+    even = np.arange(index.n_rows) % 2 == 0
+    answers = [index.search(x[:2], 4, effort=4), index.search(x[:2], 4, allowed=even, **options)]
     index.add(x[6:8])
     index.remove([0, 5])
     return [*answers, index.search(x[:2], 4, effort=4)]
@@ -44,12 +45,16 @@ def same(answers, expected):
     return all(np.array_equal(*pair) for a, b in zip(answers, expected, strict=True) for pair in zip(a, b, strict=True))
 
 
-def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
+def main(folder: Path, spec: str, metric: str, verified: bool, labelled: bool) -> None:
     """Print as JSON how many flips were refused, changed nothing or changed the answer, and what else happened."""
     path = folder / "index"
     index = index_from_spec(spec, metric=metric)
-    index.build(items(index)).save(path)
-    expected = use(path)
+    options, declared = {}, {}
+    if labelled:
+        labels.FEWEST, options = 2, {"strategy": "labels"}
+        declared = {"labels": {"odd": np.arange(len(items(index))) % 2}}
+    index.build(items(index), **declared).save(path)
+    expected = use(path, **options)
     if not verified:
         storage.ALWAYS_VERIFIED_BYTES = -1
     counts = {"refused": 0, "same": 0, "changed": 0, "other": []}
@@ -62,7 +67,7 @@ def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
             file.write_bytes(bad)
             try:
                 with np.errstate(all="ignore"):
-                    counts["same" if same(use(path), expected) else "changed"] += 1
+                    counts["same" if same(use(path, **options), expected) else "changed"] += 1
             except (Damaged, NewerFormat):
                 counts["refused"] += 1
             except IsometryError as error:
@@ -77,4 +82,4 @@ def main(folder: Path, spec: str, metric: str, verified: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "verified")
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "verified", "labelled" in sys.argv[5:])

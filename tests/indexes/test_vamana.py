@@ -468,12 +468,16 @@ def test_a_saved_index_answers_and_changes_as_the_one_in_memory(spec, metric, tm
 
 
 @pytest.mark.parametrize(
-    ("spec", "metric", "mode"),
-    [("Vamana2", "cosine", "verified"), ("LVQ4x4,Vamana2", "l2", "unverified")],
+    ("spec", "metric", "mode", "more"),
+    [
+        ("Vamana2", "cosine", "verified", ()),
+        ("LVQ4x4,Vamana2", "l2", "unverified", ()),
+        ("LVQ8,Vamana2", "dot", "unverified", ("labelled",)),
+    ],
 )
-def test_no_flipped_byte_crashes(spec, metric, mode, tmp_path):
+def test_no_flipped_byte_crashes(spec, metric, mode, more, tmp_path):
     """Small files are checked whenever they are opened; large ones only for what would lead a walk astray."""
-    command = [sys.executable, Path(__file__).with_name("damage.py"), tmp_path, spec, metric, mode]
+    command = [sys.executable, Path(__file__).with_name("damage.py"), tmp_path, spec, metric, mode, *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)

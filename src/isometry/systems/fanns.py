@@ -346,7 +346,8 @@ SYSTEM = System(
         "The benchmark's own equality filter is easy: its mean selectivity is near 0.385, where plain filtering "
         "afterwards does well, and almost nothing below 1 % is tested. Filters below 1 % were added here, and filters "
         "that run against the queries. Of the claim, that no method wins everywhere is measured, among the strategies "
-        "of one index; the specialised indexes (FilteredVamana, UNG, SeRF, iRangeGraph ...) are not built here."
+        "of one index; of specialised indexes links per label are there (`labels=` of `Vamana.build`), measured by "
+        "`benchmarks/filters.py labels`, while UNG, SeRF, iRangeGraph ... are not built here."
     ),
     pitfalls=(
         "Rows of the official ground-truth files differ in length; a reader with a fixed stride shifts all later rows.",

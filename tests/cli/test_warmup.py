@@ -14,7 +14,7 @@ from isometry.indexes import index_from_spec
 from isometry.indexes.warmup import every_spec, warm_up
 from isometry.kernels import graph
 from isometry.kernels.compiled import kernel_folder
-from isometry.kernels.rows import TWO_LEVELS, Rows
+from isometry.kernels.rows import TWO_LEVELS, Rows, TurnedRows
 
 SPEC = "LVQ8,Vamana16"
 USE = f"""
@@ -88,8 +88,11 @@ def test_every_layout_is_walked_and_refined():
         pairs.add((type(levels.walk).__name__, type(levels.fine).__name__))
     assert len(pairs) == len(alone)
     assert {walk for walk, _ in pairs} | {"Float8E5M2Rows"} == {layout.__name__ for layout in get_args(Rows)} - {
-        layout.__name__ for layout in TWO_LEVELS.values()
+        layout.__name__ for layout in (*TWO_LEVELS.values(), TurnedRows)
     }
+    lists = index_from_spec(next(spec for spec in specs if spec.startswith("PQ") and "x4,IVF" in spec))
+    lists.build(np.tile(x, (20, 5)))
+    assert isinstance(lists._levels.walk, TurnedRows)
     assert len(specs) == len(set(specs))
 
 

@@ -32,7 +32,7 @@ _LEVELS = ("LVQ8", "LVQ4")
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
 _SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 """One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
-_LISTS = (*_FLOATS, *_LEVELS, "LVQ4x8", "PQ2")
+_LISTS = (*_FLOATS, *_LEVELS, "LVQ4x8", "PQ2", "PQ4x4")
 """What inverted lists usually hold."""
 _SPARSE = ("Inverted", "Seismic")
 _SIZED = (IVF.spec_name, Vamana.spec_name)

@@ -2,7 +2,7 @@
 
     python benchmarks/tune.py [FILE.npy ...] [--data FOLDER] [--vectors FOLDER] [--n N] [--texts T] [--fresh M]
                               [--sets NAME ...] [--budgets WORD ...] [--threads T] [--clock wall|cpu] [--keep]
-                              [--out FOLDER]
+                              [--again] [--out FOLDER]
 
 Three data sets, or those of the files: sentence embeddings (minilm), latent semantic analysis (lsa), and a synthetic
 one. Three budgets each:
@@ -12,18 +12,21 @@ one. Three budgets each:
     both        recall@10 of .90 within two bytes per dimension: the lowest latency
 
 The grid builds and measures everything that `tune` could choose on all vectors, by the same code and with the same
-queries. The plan is compared with the grid's best as the grid measured both. Then the plan is built and asked fresh
-queries that neither has seen. With `--clock cpu`, for a machine that does other work, the time of both is processor
-time. What is known is saved after every budget. With `--keep`, what the result file holds of other budgets stays in it;
-its settings say which runs it is made of.
+queries. The plan is compared with the grid's best as the grid measured both; latencies, which a slow minute changes,
+are taken once more, of both in turn. Then the plan is built and asked fresh queries that neither has seen. With
+`--clock cpu`, for a machine that does other work, the time of both is processor time. What is known is saved after
+every budget. With `--keep`, what the result file holds of other budgets stays in it; its settings say which runs it is
+made of. With `--again`, nothing but the latencies of plans that it holds is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,9 @@ CLAIM = (
 )
 WITHIN, TENTH = 1.05, 0.1
 BUDGETS, SETS = ("memory", "recall", "both"), ("minilm", "lsa", "synthetic")
+OURS, GRID = "isometry tune", "exhaustive grid"
+LATENCY, EFFORT = "latency_ms", ", effort "
+ROUNDS, ASKED = 7, 200
 RUNS = "runs, of which the last to measure a figure counts"
 
 
@@ -99,6 +105,22 @@ def searched(
     return found, clock() - began
 
 
+def alternately(problem: Problem, notes: list[str]) -> list[float]:
+    """Return milliseconds of one query by one thread for configurations as figures note them, asked in turn."""
+    indexes, efforts = [], []
+    for note in notes:
+        spec, _, effort = note.rpartition(EFFORT)
+        indexes.append(index_from_spec(spec, metric=problem.metric).build(problem.x))
+        efforts.append(None if effort == "None" else int(effort))
+    taken = np.empty((ROUNDS, len(notes), min(ASKED, len(problem.queries))))
+    for round_, i in itertools.product(range(ROUNDS), range(len(notes))):
+        for j in range(taken.shape[2]):
+            began = time.perf_counter()
+            indexes[i].search(problem.queries[j : j + 1], K, effort=efforts[i], threads=1)
+            taken[round_, i, j] = time.perf_counter() - began
+    return [1000 * float(each) for each in np.median(taken.min(0), 1)]
+
+
 def on_fresh(problem: Problem, trial: Trial, fresh: np.ndarray) -> Estimate:
     """Build a configuration and ask it what nobody has asked yet."""
     index = index_from_spec(trial.spec, metric=problem.metric).build(problem.x)
@@ -113,7 +135,7 @@ class Record:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.began = options, time.perf_counter()
         self.path = options.out / "tune.json"
-        known = Result.load(self.path) if options.keep else None
+        known = Result.load(self.path) if options.keep or options.again else None
         self.figures = {_identity(each): each for each in ((*known.figures, *known.baselines) if known else ())}
         self.runs = _runs(known)
         self.without: list[str] = []
@@ -122,21 +144,32 @@ class Record:
         """Note how a plan compares with the grid."""
         objective = goal.objective
         worse, share = ratio(plan, best, objective), seconds[0] / seconds[1]
-        for method, trial, taken in (("isometry tune", plan, seconds[0]), ("exhaustive grid", best, seconds[1])):
-            note = f"{trial.spec}, effort {trial.effort}"
+        for method, trial, taken in ((OURS, plan, seconds[0]), (GRID, best, seconds[1])):
+            note = f"{trial.spec}{EFFORT}{trial.effort}"
             each = {"data": data, "method": method}
             self._note(Figure(**each, measure=f"{name}: {objective}", value=value(trial, objective), note=note))
             self._note(Figure(**each, measure=f"{name}: seconds", value=taken))
-        each = {"data": data, "method": "isometry tune"}
+        each = {"data": data, "method": OURS}
         self._note(Figure(**each, measure=f"{name}: times the best", value=worse))
         self._note(Figure(**each, measure=f"{name}: share of the time", value=share))
         print(
             f"{data} | {name} | {plan.spec} : {best.spec} | {worse:.3f} | {share:.3f} of {seconds[1]:.0f} s", flush=True
         )
 
+    def time_again(self, data: str, name: str, problem: Problem) -> None:
+        """Take the latencies of a plan and of the grid's best anew, in turn."""
+        measure = f"{name}: {LATENCY}"
+        known = [self.figures[data, method, measure] for method in (OURS, GRID)]
+        times = alternately(problem, [figure.note for figure in known])
+        for figure, ms in zip(known, times, strict=True):
+            self._note(replace(figure, value=ms))
+        worse = self.figures[data, OURS, f"{name}: times the best"]
+        self._note(replace(worse, value=times[0] / times[1]))
+        print(f"{data} | {name} | {times[0]:.4f} and {times[1]:.4f} ms in turn", flush=True)
+
     def promise(self, data: str, name: str, trial: Trial, fresh: Estimate) -> None:
         """Note what a plan promised, and what it kept."""
-        each: dict[str, Any] = {"data": data, "method": "isometry tune"}
+        each: dict[str, Any] = {"data": data, "method": OURS}
         self._note(Figure.of(trial.recall, **each, measure=f"{name}: promised recall"))
         self._note(Figure.of(fresh, **each, measure=f"{name}: recall on fresh queries"))
         print(f"{data} | {name} | promised {trial.recall} | fresh {fresh}", flush=True)
@@ -157,8 +190,8 @@ class Record:
         outcome = Outcome(
             verdict="partly" if broken else "holds",
             because="; ".join(broken) or f"All of {plans} plans are, and keep what they promised.",
-            figures=tuple(figure for figure in figures if figure.method == "isometry tune"),
-            baselines=tuple(figure for figure in figures if figure.method != "isometry tune"),
+            figures=tuple(figure for figure in figures if figure.method == OURS),
+            baselines=tuple(figure for figure in figures if figure.method != OURS),
             settings={"n": options.n, "fresh": options.fresh, "k": K, "plans": plans, RUNS: [*self.runs, run]},
         )
         result = Result.of(
@@ -174,7 +207,7 @@ def _identity(figure: Figure) -> tuple[str, str, str]:
 
 def _broken(figures: list[Figure]) -> list[str]:
     """Return in words where a plan is worse, slower or less true than the claim has it."""
-    ours = {(figure.data, figure.measure): figure for figure in figures if figure.method == "isometry tune"}
+    ours = {(figure.data, figure.measure): figure for figure in figures if figure.method == OURS}
     told = []
     for (data, measure), figure in ours.items():
         name, _, what = measure.partition(": ")
@@ -208,7 +241,7 @@ def _command(options: argparse.Namespace) -> str:
     parts += ["--budgets " + " ".join(options.budgets)] if options.budgets else []
     parts += [f"--threads {options.threads}"] if options.threads else []
     parts += [f"--clock {options.clock}"] if options.clock != "wall" else []
-    return " ".join(parts + ["--keep"] * options.keep)
+    return " ".join(parts + ["--keep"] * options.keep + ["--again"] * options.again)
 
 
 def main() -> None:
@@ -225,6 +258,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, for busy machines")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument(
+        "--again", action="store_true", help="measure nothing but latencies of what the result file holds"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     record, clock = Record(options), CLOCKS[options.clock]
@@ -232,6 +268,10 @@ def main() -> None:
         problem = prepare(x)
         for name, goal in budgets(x.shape[1]).items():
             if options.budgets and name not in options.budgets:
+                continue
+            if options.again:
+                if goal.objective == LATENCY:
+                    record.time_again(data, name, problem)
                 continue
             every, grid_s = searched(problem, goal, options.threads, clock, every=True)
             best = min(
@@ -243,6 +283,8 @@ def main() -> None:
                 continue
             same = next((trial for trial in every if trial.spec == plan.spec), plan)
             record.add(data, name, goal, same, best, (plan_s, grid_s))
+            if goal.objective == LATENCY:
+                record.time_again(data, name, problem)
             record.promise(data, name, plan, on_fresh(problem, plan, fresh))
             record.save()
     record.save()

@@ -27,7 +27,8 @@ import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from isometry.evaluation.fanns import (
     paper_filters,
 )
 from isometry.evaluation.fanns.filters import PAPERS
+from isometry.evaluation.memory import PeakMemory
 from isometry.evaluation.result import Verdict
 from isometry.evaluation.throughput import mean_recall, medians, take_turns
 from isometry.indexes import Flat
@@ -105,6 +107,17 @@ def embeddings(options: argparse.Namespace) -> Any:
     return vectors.name, np.array(vectors.x[: 2 * options.n]), np.array(vectors.queries)
 
 
+@contextmanager
+def built(record: Record, data: str, name: str, n: int) -> Iterator[None]:
+    """Note the processor time and the most memory that building an index takes."""
+    start = time.process_time()
+    with PeakMemory() as peak:
+        yield
+    record.add(data, name, "build s", time.process_time() - start)
+    if peak.nbytes is not None:
+        record.add(data, name, "most bytes per vector while building", peak.nbytes / n)
+
+
 class Peers:
     """Other engines over the same vectors, which are asked for the rows that pass a mask."""
 
@@ -120,21 +133,19 @@ class Peers:
         self.hnsw = faiss.IndexHNSWFlat(d, HNSW_M, faiss.METRIC_INNER_PRODUCT)
         self.hnsw.hnsw.efConstruction = WINDOW
         for name, index in (("Flat", self.flat), ("IVF", self.ivf), ("HNSW32", self.hnsw)):
-            start = time.process_time()
-            index.train(x)
-            index.add(x)
-            record.add(data, f"faiss {name}", "build s", time.process_time() - start)
-        start = time.process_time()
-        self.hnswlib = hnswlib.Index(space="ip", dim=d)
-        self.hnswlib.init_index(max_elements=n, M=HNSW_M, ef_construction=WINDOW, random_seed=0)
-        self.hnswlib.add_items(x, np.arange(n), num_threads=1)
-        record.add(data, "hnswlib M=32", "build s", time.process_time() - start)
+            with built(record, data, f"faiss {name}", n):
+                index.train(x)
+                index.add(x)
+        with built(record, data, "hnswlib M=32", n):
+            self.hnswlib = hnswlib.Index(space="ip", dim=d)
+            self.hnswlib.init_index(max_elements=n, M=HNSW_M, ef_construction=WINDOW, random_seed=0)
+            self.hnswlib.add_items(x, np.arange(n), num_threads=1)
         self.columns = {each.mask.tobytes(): f"filter_{i}" for i, each in enumerate(filters)}
         self.table = None
         if importlib.util.find_spec("lancedb"):
-            start = time.process_time()
-            self.table = lance_table(x, {name: np.frombuffer(mask, bool) for mask, name in self.columns.items()}, home)
-            record.add(data, "lancedb IVF1_HNSW_SQ", "build s", time.process_time() - start)
+            columns = {name: np.frombuffer(mask, bool) for mask, name in self.columns.items()}
+            with built(record, data, "lancedb IVF1_HNSW_SQ", n):
+                self.table = lance_table(x, columns, home)
 
     def methods(self, q: np.ndarray, mask: np.ndarray) -> dict[str, Callable[[int], np.ndarray]]:
         """Return every engine's search, from an effort to ids; the bitmap is made anew in every call, as in ours."""
@@ -199,9 +210,8 @@ def cells(options: argparse.Namespace) -> Result:
     record.settings["cells"] = found
     for name, x, q, filters in sets(options):
         data = f"{name}, n={len(x):,}"
-        start = time.process_time()
-        index = iso.index_from_spec(options.spec, metric="dot").build(x)
-        record.add(data, f"isometry {options.spec}", "build s", time.process_time() - start)
+        with built(record, data, f"isometry {options.spec}", len(x)):
+            index = iso.index_from_spec(options.spec, metric="dot").build(x)
         flat = Flat(metric="dot").build(x)
         with tempfile.TemporaryDirectory() as home:
             peers = Peers(x, filters, record, data, home)

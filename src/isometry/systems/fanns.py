@@ -136,16 +136,21 @@ def _built(
 
     from isometry.codecs import LVQ
     from isometry.evaluation import Figure
+    from isometry.evaluation.memory import PeakMemory
     from isometry.indexes import Vamana
 
     tell(0, None, f"graph over {name}")
-    start = time.process_time()
-    index = Vamana(metric="dot", degree=scale.degree, codec=LVQ(bits=8), seed=seed).build(x)
-    seconds = time.process_time() - start
+    with PeakMemory() as peak:
+        start = time.process_time()
+        index = Vamana(metric="dot", degree=scale.degree, codec=LVQ(bits=8), seed=seed).build(x)
+        seconds = time.process_time() - start
     figures += [
         Figure(data=name, method=index.spec, measure="build s", value=seconds, note="processor time"),
         Figure(data=name, method=index.spec, measure="bytes per vector", value=index.nbytes / len(x)),
     ]
+    if peak.nbytes is not None:
+        most = peak.nbytes / len(x)
+        figures.append(Figure(data=name, method=index.spec, measure="most bytes per vector while building", value=most))
     return index
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,19 +234,19 @@ def _race(group: list[VectorSet], scale: Scale, tell: Progress) -> list[Race]:
 
 
 def _built(spec: str, vectors: VectorSet, aware: bool) -> Entry:
+    from isometry.evaluation.memory import PeakMemory
     from isometry.indexes import index_from_spec
 
-    gc.collect()
-    before = _reset_peak()
-    start = time.perf_counter()
-    index = index_from_spec(spec, metric="dot")
-    index = index.build(vectors.x, queries=vectors.training) if aware else index.build(vectors.x)
-    seconds = time.perf_counter() - start
-    peak = None if before is None else (_status("VmHWM") - before) / len(vectors)
+    with PeakMemory() as peak:
+        start = time.perf_counter()
+        index = index_from_spec(spec, metric="dot")
+        index = index.build(vectors.x, queries=vectors.training) if aware else index.build(vectors.x)
+        seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         index.save(f"{folder}/index")
         saved = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return Entry(spec, index, False, build_s=seconds, nbytes=saved / len(vectors), peak=peak)
+    most = None if peak.nbytes is None else peak.nbytes / len(vectors)
+    return Entry(spec, index, False, build_s=seconds, nbytes=saved / len(vectors), peak=most)
 
 
 def _tune(entry: Entry, vectors: VectorSet) -> None:
@@ -406,19 +404,6 @@ def _judge(
 def _is(method: str, template: str) -> bool:
     head, _, tail = template.partition("{degree}")
     return method.startswith(head) and method.endswith(tail) and method.removeprefix(head).isdigit()
-
-
-def _reset_peak() -> int | None:
-    """Start a new count of the most memory in RAM and return what is in RAM now; None where the system can't tell."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
-    return None
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 SYSTEM = System(

@@ -23,7 +23,7 @@ class PeakMemory:
     Examples
     --------
     >>> with PeakMemory() as peak:
-    ...     zeros = bytes(50_000_000)
+    ...     _ = b"x" * 50_000_000
     >>> peak.nbytes is None or peak.nbytes > 40_000_000
     True
     """

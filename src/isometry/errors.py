@@ -104,6 +104,8 @@ def check_range(name: str, value: Any, low: int, high: int | None = None) -> int
     """Return `value` as an int when ``low <= value <= high``, else raise `InvalidInput`."""
     import operator
 
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value
     expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     try:
         number = operator.index(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, wraps
 from importlib import import_module
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,9 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
     from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
     if not reset:
-        check_is_fitted(estimator)
         if _is_plain(estimator, x):
-            return _bounded(as_dense(x, name=name), name)
+            return x if _largest(x) <= LARGEST else _bounded(as_dense(x, name=name), name)
+        check_is_fitted(estimator)
     try:
         with np.errstate(over="ignore"):
             array = check_array(
@@ -122,20 +122,25 @@ class Freezable:
         return False
 
 
-def _is_plain(estimator: Any, x: Any) -> bool:
+def _is_plain(estimator: Any, x: Any) -> TypeGuard[NDArray[np.float32]]:
     """Whether scikit-learn would return `x` as it is; asking it takes ten times as long as projecting one query."""
     return (
         type(x) is np.ndarray
         and x.dtype == np.float32
         and x.ndim == 2
         and x.flags.c_contiguous
-        and x.shape[1] == estimator.n_features_in_
+        and x.shape[1] == getattr(estimator, "n_features_in_", None)
         and not hasattr(estimator, "feature_names_in_")
     )
 
 
+def _largest(vectors: NDArray[np.float32]) -> float:
+    """Return the largest magnitude; NaN where there is one."""
+    return max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
+
+
 def _bounded(vectors: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
+    largest = _largest(vectors)
     if largest > LARGEST:
         raise InvalidInput(f"{name} has a value of magnitude {largest:.3g}; expected at most 2^125: scale the vectors")
     return vectors

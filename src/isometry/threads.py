@@ -56,5 +56,7 @@ def in_threads(one: Callable[[Task], Found], tasks: Iterable[Task], threads: int
 
 def run_parts(work: Callable[[int, int], Found], count: int, part: int, threads: int | None) -> list[Found]:
     """Return ``work(start, stop)`` of the parts of ``range(count)``, in their order; without any, of an empty one."""
-    starts = range(0, max(count, 1), part)
+    if count <= part:
+        return [work(0, count)]
+    starts = range(0, count, part)
     return in_threads(lambda start: work(start, min(start + part, count)), starts, threads)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isometry.kernels import compiled
@@ -133,3 +134,14 @@ def test_a_change_reaches_what_imports_it_and_nothing_else(monkeypatch, tmp_path
     changed = {name for name in before if state(room / name) != before[name]}
     assert {"graph.py", "scan.py"} <= changed
     assert not changed & {"simd.py", "rows.py", "score.py", "kmeans.py", "encode.py"}
+
+
+def test_machine_code_is_the_kernel_for_those_types():
+    @compiled.kernel
+    def second(pair, i):
+        return pair[1][i]
+
+    pair = (np.arange(3.0), np.arange(5, 8))
+    code = compiled.machine_code(second, pair, 0)
+    assert code(pair, 1) == second(pair, 1) == 6
+    assert len(second.overloads) == 1

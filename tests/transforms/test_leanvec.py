@@ -233,21 +233,6 @@ def test_results_beyond_float32_are_refused():
         leanvec.transform(np.concatenate([x[:1], huge]))
 
 
-@pytest.mark.parametrize(("dim", "d"), [(1, 3), (384, 160), (768, 192), (1024, 256), (8192, 40)])
-def test_no_product_is_so_large_that_the_blas_would_start_threads(monkeypatch, dim, d):
-    multiplied = []
-
-    def spy(block, across):
-        multiplied.append(block.shape[1] * across.size)
-        return matmul(block, across)
-
-    matmul = np.matmul
-    monkeypatch.setattr(np, "matmul", spy)
-    rng = np.random.default_rng(0)
-    project(rng.standard_normal((16, dim), dtype=np.float32), rng.standard_normal((d, dim), dtype=np.float32))
-    assert max(multiplied) <= 2**18
-
-
 def test_plain_queries_are_checked_without_scikit_learn(monkeypatch):
     x = synthetic(0, 2000, 0)
     leanvec = LeanVec(SHORT).fit(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from inspect import signature
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,8 @@ from isometry.threads import processors, run_parts
 from isometry.vectors import as_dense
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from isometry.kernels.graph import Space
     from isometry.storage import Folder
 
@@ -157,10 +160,9 @@ class Levels:
         part_of = slice(None) if learned is None else learned
         for part in chain[: self._entry]:
             x = part.fit(x[part_of]).transform(x)
-        norms = check_norms(x, "x")
         self._centre = x.mean(0, dtype=np.float64).astype(np.float32) if self.metric == "l2" and len(x) else _EMPTY
-        short = full = self._enter(x, norms)
-        asked = None if examples is None else self._enter(*self._redefined(examples, "queries"))
+        short = full = self._enter(x, "x")
+        asked = None if examples is None else self._enter(self._redefined(examples, "queries"), "queries")
         for part in chain[self._entry :]:
             _fit(part, short[part_of], asked)
             short = part.transform(short)
@@ -186,7 +188,7 @@ class Levels:
 
     def transformed(self, x: Floats) -> tuple[Floats, Floats]:
         """Return more vectors as they are compared, and as the walk reads them."""
-        short = full = self._enter(*self._redefined(x, "x"))
+        short = full = self._enter(self._redefined(x, "x"), "x")
         for part in self._chain()[self._entry :]:
             short = part.transform(short)
         return full, short
@@ -274,10 +276,17 @@ class Levels:
         DimensionMismatch, InvalidInput
             Another d, NaN, infinity, or a vector too long to square in float32.
         """
-        x, norms = self._checked(q)
-        if self._entry:
-            x, norms = self._redefined(x, "q")
-        short = full = self._enter(x, norms)
+        if (
+            not self._entry
+            and type(q) is np.ndarray
+            and q.dtype == np.float32
+            and q.ndim == 2
+            and q.flags.c_contiguous
+            and q.shape[1] == self.dim
+        ):
+            short = full = self._enter(q, "q")
+        else:
+            short = full = self._enter(self._redefined(as_dense(q, dim=self.dim, name="q"), "q"), "q")
         refined, added = self._has("refine"), _EMPTY
         for part in self._chain()[self._entry :]:
             if not refined and hasattr(part, "query_offset"):
@@ -297,8 +306,10 @@ class Levels:
         Damaged
             They have other dimensions than the rows: kernels would read beyond them.
         """
-        short = self._mapped("codec", queries.short[part])
-        fine = self._mapped("refine", queries.fine[part]) if self._has("refine") else short
+        short = np.ascontiguousarray(self._mapped("codec", queries.short[part]), np.float32)
+        fine = short
+        if self._has("refine"):
+            fine = np.ascontiguousarray(self._mapped("refine", queries.fine[part]), np.float32)
         if short.shape[1] != self._walk_dim or fine.shape[1] != self._fine_dim:
             raise Damaged(
                 f"the index was read with transforms or codecs that do not fit it: they make queries of "
@@ -306,38 +317,10 @@ class Levels:
             )
         return short, fine
 
-    def _checked(self, q: Any) -> tuple[Floats, Floats]:
-        """Return queries as writable float32, and their norms; quickly for those that are as they should be."""
-        if (
-            type(q) is np.ndarray
-            and q.dtype == np.float32
-            and q.ndim == 2
-            and q.flags.carray
-            and q.shape[1] == self.dim
-        ):
-            with np.errstate(all="ignore"):
-                if len(q) == 1:
-                    # One product takes a tenth of the time that an array of norms does.
-                    square = np.dot(q[0], q[0])
-                    if _SURE_NORM**2 < square <= LARGEST_NORM**2:
-                        return q, np.sqrt(square)[None]
-                elif len(q):
-                    norms = np.sqrt(np.vecdot(q, q))
-                    if norms.min() > _SURE_NORM and norms.max() <= LARGEST_NORM:
-                        return q, norms
-        x = as_dense(q, dim=self.dim, name="q")
-        if not x.flags.writeable:
-            x = x.copy()
-        return x, check_norms(x, "q")
-
     def finish(self, queries: Queries, scores: Floats) -> None:
         """Turn what the fine rows score into scores of the metric, in place."""
-        if len(queries.added):
-            scores += queries.added[:, None]
-        if self.metric == "l2":
-            scores *= 2
-            scores -= np.vecdot(queries.full, queries.full)[:, None]
-            np.minimum(scores, 0, out=scores)
+        if self.metric == "l2" or len(queries.added):
+            _metric_code()[1](scores, queries.added, self.metric == "l2", queries.full)
 
     def search_space(self) -> Space:
         """Return how rows are ranked for a query."""
@@ -517,25 +500,29 @@ class Levels:
 
     # -- within ------------------------------------------------------------------------------------------------------
 
-    def _enter(self, x: Floats, norms: Floats) -> Floats:
-        """Bring vectors into the form of the metric."""
-        if self.metric == "l2":
-            return x - self._centre if len(self._centre) else x
-        if self.metric == "dot":
-            return x
-        if len(norms) == 1 and norms[0] >= SMALLEST_NORM:
-            return x * (np.float32(1) / norms[0])
-        inverse = np.divide(np.float32(1), norms, out=np.zeros_like(norms), where=norms >= SMALLEST_NORM)
-        return x * inverse[:, None]
+    def _enter(self, x: Floats, name: str) -> Floats:
+        """Bring vectors into the form of the metric.
 
-    def _redefined(self, x: Floats, name: str) -> tuple[Floats, Floats]:
-        """Return vectors as those transforms make them that say what is similar, and their norms."""
-        norms = check_norms(x, name)
+        Raises
+        ------
+        InvalidInput
+            NaN, infinity, or a vector too long to square in float32.
+        """
+        unit = self.metric == "cosine"
+        entered = np.empty(x.shape if unit or len(self._centre) else (0, x.shape[1]), np.float32)
+        x, norms = np.ascontiguousarray(x, np.float32), np.empty(len(x), np.float32)
+        if not _metric_code()[0](x, self._centre, unit, SMALLEST_NORM, LARGEST_NORM, entered, norms):
+            as_dense(x, name=name)
+            check_lengths(norms, name)
+        return entered if len(entered) else x
+
+    def _redefined(self, x: Floats, name: str) -> Floats:
+        """Return vectors as those transforms make them that say what is similar."""
         if self._entry:
+            check_norms(x, name)
             for part in self._chain()[: self._entry]:
                 x = part.transform(x)
-            norms = check_norms(x, name)
-        return x, norms
+        return x
 
     def _mapped(self, role: str, q: Floats) -> Floats:
         """Return queries as the rows of a codec are multiplied with."""
@@ -599,6 +586,16 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+@cache
+def _metric_code() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return `enter` and `leave`, made by the first vectors, as Numba takes a while to import."""
+    from isometry.kernels.compiled import machine_code
+    from isometry.kernels.metric import enter, leave
+
+    many, one = np.empty((1, 1), np.float32), np.empty(1, np.float32)
+    return machine_code(enter, many, one, True, 1.0, 1.0, many, one), machine_code(leave, many, one, True, many)
 
 
 _EMPTY_FROZEN = frozen(_EMPTY)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from isometry.indexes.graph import Linker
     from isometry.indexes.labels import Region
     from isometry.kernels.graph import Space
+    from isometry.kernels.rows import Rows
 
 __all__ = ["Vamana"]
 
@@ -480,14 +483,13 @@ class Vamana(Levelled):
         from isometry.kernels import filtered
 
         levels, ready, nq, width = self._levels, self._prepared(), len(ids), way.width
-        links, entries, rows = self._place(way.region)
-        share = len(passing.slots) / rows
+        share = len(passing.slots) / (ready.rows if way.region is None else way.region.rows)
         least = way.walk_from if 0 < way.walk_from <= 1 else share
         room = max(min(ready.rows, _WIDEST, math.ceil(2 * width / least)), 8 * NEAR)
         ways, shares = np.zeros(nq, np.int8), np.zeros(nq, np.float32)
         work = np.zeros((nq, 2), np.int64)
-        place = (levels.walk, levels.fine, ready.space, links, entries, ready.row_ids, ready.following)
-        settings = (width, room, NEAR, way.bridge_from, way.walk_from, links.shape[1])
+        place = ready.place(way.region)
+        settings = (width, room, NEAR, way.bridge_from, way.walk_from, place.links.shape[1])
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
@@ -520,11 +522,6 @@ class Vamana(Levelled):
                 work[i, j] = walked[2].sum(1).mean()
         return WalkCosts.fitted(work, self.degree)
 
-    def _place(self, region: Region | None) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-        """Return links, entries and the number of rows of what is searched: all, or the rows of a label."""
-        ready = self._prepared()
-        return (ready.graph, ready.entries, ready.rows) if region is None else region[1:]
-
     def _walk(
         self,
         queries: Queries,
@@ -534,17 +531,14 @@ class Vamana(Levelled):
         scores: NDArray[np.float32],
         region: Region | None = None,
     ) -> None:
-        from isometry.kernels import graph as kernels
-
         levels, ready = self._levels, self._prepared()
-        links, entries, _ = self._place(region)
-        place = (levels.walk, levels.fine, ready.space, links, entries, ready.row_ids, ready.following)
+        place, search = ready.place(region), ready.search
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)
             asked = levels.asked(queries, part)
             seen = ready.scratch.take()
-            kernels.search(*place, *asked, width, width, seen, ids[part], scores[part])
+            search(*place, *asked, width, width, seen, ids[part], scores[part])
             ready.scratch.give(seen)
 
         run_parts(walk, len(ids), _PART, threads)
@@ -604,6 +598,7 @@ class Vamana(Levelled):
 
             slots = self._built()
             self._ready = _Ready(
+                levels=self._levels,
                 rows=len(slots),
                 space=self._levels.search_space(),
                 graph=frozen(self._graph),
@@ -697,9 +692,23 @@ class Vamana(Levelled):
                 yield "its twins form no chains"
 
 
-class _Ready(NamedTuple):
+class _Place(NamedTuple):
+    """Where walks go: the first arguments of their kernels."""
+
+    walk: Rows
+    fine: Rows
+    space: Space
+    links: NDArray[np.int32]
+    entries: NDArray[np.int32]
+    row_ids: NDArray[np.int64]
+    following: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Ready:
     """What every search needs; all arrays are read-only views."""
 
+    levels: Levels
     rows: int
     space: Space
     graph: NDArray[np.int32]
@@ -708,6 +717,20 @@ class _Ready(NamedTuple):
     following: NDArray[np.int32]
     scratch: Scratch[NDArray[np.uint8]]
     filters: Masks[Passing]
+
+    def place(self, region: Region | None = None) -> _Place:
+        """Return where to search: among all rows, or among those of a label."""
+        links, entries = (self.graph, self.entries) if region is None else (region.links, region.entries)
+        return _Place(self.levels.walk, self.levels.fine, self.space, links, entries, self.row_ids, self.following)
+
+    @cached_property
+    def search(self) -> Callable[..., Any]:
+        """The kernel that walks through these rows, without a look at the types of its arguments at every call."""
+        from isometry.kernels import graph as kernels
+        from isometry.kernels.compiled import machine_code
+
+        floats, ids, marks = np.empty((1, 1), np.float32), np.empty((1, 1), np.int64), np.empty(1, np.uint8)
+        return machine_code(kernels.search, *self.place(), floats, floats, 1, 1, marks, ids, floats)
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

@@ -18,13 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import njit, typeof
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 from isometry.cache import cache_folder
 from isometry.kernels.level import LEVEL
 
-__all__ = ["kernel", "kernel_folder"]
+__all__ = ["kernel", "kernel_folder", "machine_code"]
 
 _IMPORTED = re.compile(r"^ *from isometry\.kernels(?:\.(\w+) import| import ([^(\n]+|\([^)]*\)))", re.MULTILINE)
 
@@ -44,6 +44,16 @@ def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
     with suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+def machine_code(compiled: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return what a kernel runs for arguments of these types, for calls that never have others.
+
+    Numba looks at the types of all arguments at every call, which takes longer than a short search where there are
+    named tuples among them. This does not look: arguments of other types are read as if they were of these.
+    """
+    code: Callable[..., Any] = compiled.compile(tuple(map(typeof, arguments)))
+    return code
 
 
 @cache

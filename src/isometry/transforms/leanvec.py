@@ -278,8 +278,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 def _projected(x: NDArray[np.float32], components: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        out = project(x, components)
+    out = project(x, components)
     check_finite(out, name)
     return out
 

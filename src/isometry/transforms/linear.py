@@ -35,18 +35,22 @@ class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _projected(self, x: NDArray[np.float32], mean: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return ``components_ @ (row - mean)`` of every row, a part of them at a time."""
-        out = np.empty((len(x), len(self.components_)), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
+        if mean is None:
+            out = project(x, self.components_)
+        else:
+            out = np.empty((len(x), len(self.components_)), np.float32)
             for start in range(0, len(x), _BLOCK_ROWS):
                 part = slice(start, start + _BLOCK_ROWS)
-                out[part] = project(x[part] if mean is None else x[part] - mean, self.components_)
+                with np.errstate(over="ignore"):
+                    centred = x[part] - mean
+                out[part] = project(centred, self.components_)
         check_finite(out, "X")
         return out
 
     def _restored(self, x: NDArray[np.float32], mean: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
         """Return ``components_.T @ row + mean`` of every row."""
+        out = project(x, self.components_.T)
         with np.errstate(over="ignore", invalid="ignore"):
-            out = project(x, self.components_.T)
             out += mean
         check_finite(out, "X")
         return out

@@ -7,7 +7,7 @@ A query first walks past all rows until it is near. What share of the rows there
   finds as much: it opens more rows for each of them;
 - *bridge*: past rows that pass only; a neighbour that does not is looked through, to its own neighbours (ACORN-1: Patel
   et al., SIGMOD 2024, arXiv:2403.04871, section 5.2; unlike there, the walk comes near over all rows, so that queries
-  far from what passes find a way in);
+  far from what passes find a way in), and twice as wide where hardly any passes though many were expected;
 - neither, where so few pass that they had better be scanned: that is left to the caller.
 """
 
@@ -25,6 +25,10 @@ __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 SCAN, BRIDGE, WALK = 0, 1, 2
 _MOST = 0.75
 """Share from which a beam that is wider by what it loses does as well as one that counts what passes."""
+_WIDER = 2
+"""How many times wider a bridging walk is around which hardly any row passes though many do elsewhere."""
+_HARDLY, _EXPECTED = 0.05, 4
+"""That is: where this share of the rows expected to pass does, and so many were expected."""
 
 
 @inlined()
@@ -131,7 +135,7 @@ def _bridge(
 @kernel
 def search(
     rows, fine, space, graph, entries, row_ids, twins, passing, leading, share, queries, fine_queries, width, room,
-    near, bridge_from, walk_from, enough, seen, ways, shares, work, ids_out, scores_out,
+    near, bridge_from, walk_from, patience, enough, seen, ways, shares, work, ids_out, scores_out,
 ):  # fmt: skip
     """As `graph.search`, but only slots marked in `passing` are hits.
 
@@ -149,6 +153,8 @@ def search(
         How many of the nearest rows must be opened before a query says how to go on.
     bridge_from, walk_from : float
         Shares of passing rows, among those seen near a query, from which it bridges, and from which it walks.
+    patience : float
+        How many times wider than `width` a bridging walk may have to be: beyond that a query is left to scan.
     enough : int
         Rows that pass after which a bridging walk looks no further from one row.
     ways : (nq,) int8
@@ -161,11 +167,12 @@ def search(
     rows, fine, space, graph, entries, passing = lent((rows, fine, space, graph, entries, passing))
     leading, seen, rank_of, ids_out, scores_out = lent((leading, seen, (row_ids, twins), ids_out, scores_out))
     beam_room = np.empty(room, np.float32), np.empty(room, np.int32)
-    found_room = np.empty(width, np.float32), np.empty(width, np.int32)
+    found_room = np.empty(_WIDER * width, np.float32), np.empty(_WIDER * width, np.int32)
     todo_room = np.empty(2 * graph.shape[1] + enough, np.int32), np.empty(graph.shape[1], np.int32)
     coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
-        (beam_scores, beam), (found_scores, found), (todo, bridges) = lent((beam_room, found_room, todo_room))
+        (beam_scores, beam), (all_scores, all_found), (todo, bridges) = lent((beam_room, found_room, todo_room))
+        found_scores, found = all_scores[:width], all_found[:width]
         (values, codes), (fine_values, fine_codes) = lent((coarse_room, fine_room))
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
@@ -191,6 +198,7 @@ def search(
         work[i, 1] = 0
         # Where fewer pass here than anywhere, fewer still will nearer by: a walk that expects too many ends too soon.
         passes = min(shares[i], met / size)
+        wider = _WIDER if share * size >= _EXPECTED and met <= _HARDLY * share * size else 1
         if passes >= walk_from:
             ways[i] = WALK
             wanted = width * np.sqrt(passes)
@@ -211,8 +219,10 @@ def search(
                     None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
                 scored += more
-        elif shares[i] >= bridge_from:
+        elif shares[i] >= bridge_from and wider <= patience:
             ways[i] = BRIDGE
+            # The rows that pass lie apart from such a query and from each other: a walk over them alone misses more.
+            found_scores, found = all_scores[: wider * width], all_found[: wider * width]
             count, more, work[i, 1] = _bridge(
                 rows, space, graph, query, seen, todo, beam, size, near, leading, enough, bridges, found_scores, found,
                 count,

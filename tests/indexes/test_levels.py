@@ -287,6 +287,12 @@ def test_parts_that_do_not_fit_the_rows_are_found_out_before_a_kernel_reads():
     graph._levels._part("transform").components_ = np.zeros((5, 24), np.float32)
     with pytest.raises(Damaged, match="queries of 5 and 5 dimensions"):
         graph.search(x[:1])
+    white = index_from_spec("Whitening,Vamana4", metric="l2").build(x)
+    whitening = white._levels._part("transform")
+    whitening.components_ = np.concatenate([whitening.components_] * 2)
+    whitening.deviations_ = np.concatenate([whitening.deviations_] * 2)
+    with pytest.raises(Damaged, match="vectors of 48 dimensions, and the mean has 24"):
+        white.search(x[:1])
 
 
 def test_what_parts_have_learned_counts_among_the_bytes():

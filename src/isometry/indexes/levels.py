@@ -507,7 +507,14 @@ class Levels:
         ------
         InvalidInput
             NaN, infinity, or a vector too long to square in float32.
+        Damaged
+            A transform made other dimensions than the mean has: a kernel would read beyond it.
         """
+        if len(self._centre) not in (0, x.shape[1]):
+            raise Damaged(
+                f"the index was read with transforms that do not fit it: they make vectors of {x.shape[1]} dimensions, "
+                f"and the mean has {len(self._centre)}"
+            )
         unit = self.metric == "cosine"
         entered = np.empty(x.shape if unit or len(self._centre) else (0, x.shape[1]), np.float32)
         x, norms = np.ascontiguousarray(x, np.float32), np.empty(len(x), np.float32)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from isometry.cli import app
 from isometry.indexes import index_from_spec
 from isometry.indexes.warmup import every_spec, warm_up
-from isometry.kernels import graph
+from isometry.kernels import graph, scan
 from isometry.kernels.compiled import kernel_folder
 from isometry.kernels.rows import TWO_LEVELS, Rows, TurnedRows
 
@@ -59,6 +59,17 @@ def test_afterwards_nothing_is_compiled_any_more(tmp_path):
     assert told["bytes"] > 0
     done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_scans_of_tables_for_several_queries_are_compiled_too():
+    warm_up(["OPQ4,PQ4,Flat"], threads=1)
+    assert scan.best.signatures
+    compiled = len(scan.best_of_tables.signatures)
+    assert compiled
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2000, 40)).astype(np.float32)
+    index_from_spec("OPQ4,PQ4,Flat", metric="dot").build(x).search(x[:20], threads=1)
+    assert len(scan.best_of_tables.signatures) == compiled
 
 
 def test_a_graph_of_few_links_tries_every_kernel():

@@ -22,6 +22,7 @@ from isometry.indexes.sparse import SparseIndex
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
 from isometry.indexes.tokens import TokenIndex
 from isometry.indexes.vamana import Vamana
+from isometry.kernels.project import project
 from isometry.threads import processors
 from isometry.vectors import MultiVectors
 
@@ -36,7 +37,8 @@ _LISTS = (*_FLOATS, *_LEVELS, "LVQ4x8", "PQ2", "PQ4x4")
 """What inverted lists usually hold."""
 _SPARSE = ("Inverted", "Seismic")
 _SIZED = (IVF.spec_name, Vamana.spec_name)
-_ROWS, _DIM = 200, 16
+_ROWS, _DIM = 600, 16
+"""More rows than those from which scans look up tables of several queries at once."""
 
 
 def every_spec() -> list[str]:
@@ -102,13 +104,15 @@ def _smallest(spec: str) -> str:
 def _drive(spec: str) -> None:
     """Have an index of few vectors do everything that an index does."""
     x: Any = np.random.default_rng(0).standard_normal((_ROWS, _DIM), dtype=np.float32)
+    project(x[:1], x[:1])
     index = index_from_spec(spec, metric="dot")
     if isinstance(index, TokenIndex):
         x = MultiVectors(x, np.arange(_ROWS + 1))
     elif isinstance(index, SparseIndex):
         x = csr_array(np.abs(x))
     index.build(x)
-    index.search(x[:1], threads=1)
+    for several in (1, 8):
+        index.search(x[:several], threads=1)
     if isinstance(index, SparseIndex):
         index.add(x[:1])
         index.search(x[:1], threads=1)

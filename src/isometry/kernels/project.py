@@ -6,10 +6,14 @@ summed up in the same sixteen lanes, and alone takes no longer than reading the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.kernels.compiled import kernel
+from isometry.kernels.compiled import kernel, machine_code
 from isometry.kernels.lend import lent
 from isometry.kernels.score import inlined
 from isometry.kernels.simd import address, fma, load_f32, rolled, sum_f32, zero_f32
@@ -28,9 +32,15 @@ def project(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[
     O(n d D) time by all processors. What leaves float32 becomes infinite or NaN, without a warning.
     """
     x, components = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(components, np.float32)
-    out = np.empty((len(x), len(components)), np.float32)
-    run_parts(lambda start, stop: _project(x[start:stop], components, out[start:stop]), len(x), _TASK_ROWS, None)
+    out, code = np.empty((len(x), len(components)), np.float32), _code()
+    run_parts(lambda start, stop: code(x[start:stop], components, out[start:stop]), len(x), _TASK_ROWS, None)
     return out
+
+
+@cache
+def _code() -> Callable[..., Any]:
+    """Return one machine code for arrays that may be written to and for others."""
+    return machine_code(_project, *[np.empty((1, 1), np.float32)] * 3)
 
 
 @kernel

@@ -94,11 +94,12 @@ def record_of(section: str, options: argparse.Namespace) -> Record:
     command = f"python benchmarks/filters.py {section} --data FOLDER --n {options.n} --queries {options.queries}"
     if section == "cells":
         command += f" --sets {' '.join(options.sets)}"
+    command += f" --spec '{options.spec}' --rounds {options.rounds}"
+    if options.suffix:
+        command += f" --suffix={options.suffix}"
     settings = {"k": K, "target": TARGET, "clock": "processor time, one thread", "rounds": options.rounds}
-    return Record(
-        f"filters-{section}", f"Filtered search: {section}", CLAIMS[section],
-        f"{command} --spec '{options.spec}' --rounds {options.rounds}", options.out, settings,
-    )  # fmt: skip
+    name, title = f"filters-{section}{options.suffix}", f"Filtered search: {section}"
+    return Record(name, title, CLAIMS[section], command, options.out, settings)
 
 
 def embeddings(options: argparse.Namespace) -> Any:
@@ -532,6 +533,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="what cells searches")
     parser.add_argument("--spec", default="LVQ8,Vamana64")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--suffix", default="", help="added to the result's name, e.g. -large")
     measure_sections(options_of(parser, SECTIONS), SECTIONS)
 
 

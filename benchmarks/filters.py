@@ -1,7 +1,7 @@
 """Do filtered searches keep their recall, and how fast are they beside other engines?
 
     python benchmarks/filters.py [SECTION ...] --data FOLDER [--vectors FOLDER] [--n N] [--queries Q] [--sets WORD ...]
-                                 [--spec SPEC] [--rounds R] [--out FOLDER]
+                                 [--spec SPEC] [--rounds R] [--suffix TEXT] [--out FOLDER]
 
 SECTION is one of these; without any, all of them are measured:
 

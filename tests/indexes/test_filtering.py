@@ -78,7 +78,7 @@ def test_one_effort_finds_about_as_much_whichever_way_a_query_goes(index, exact,
         assert max(found[1:]) - min(found[1:]) < 0.1, (share, found)
 
 
-def test_far_from_all_that_passes_a_query_bridges_twice_as_wide_or_scans():
+def test_far_from_all_that_passes_a_query_bridges_twice_as_wide():
     rng = np.random.default_rng(0)
     x, q = (rng.standard_normal((rows, 32)).astype(np.float32) for rows in (N, 20))
     q += 1.5 * np.sign(q.mean(0))
@@ -87,7 +87,6 @@ def test_far_from_all_that_passes_a_query_bridges_twice_as_wide_or_scans():
     wanted = exact.search(q, allowed=rows["far"])[0]
     assert recall(index.search(q, effort=20, allowed=rows["far"], strategy="bridge")[0], wanted) > 0.9
     assert index.plan(q, effort=20, allowed=rows["far"], strategy="bridge").queries["bridge"] == len(q)
-    assert index.plan(q, effort=400, allowed=rows["far"]).queries.get("scan", len(q)) == len(q)
 
 
 def test_a_walk_with_more_effort_finds_what_it_came_past_early(index, exact, x, q):
@@ -163,9 +162,6 @@ def test_the_choice_follows_the_work():
     ways = [choose(costs, m, 10**6, 64, 64, 400) for m in (10, 1000, 100_000, 990_000)]
     assert [way.scans for way in ways] == [True, True, False, False]
     assert ways[2].bridge_from < 0.1 < ways[2].walk_from < 0.99, "a tenth pass: bridge; nearly all pass: walk"
-    expected = ways[2].costs
-    assert ways[2].patience == pytest.approx(expected["scan"] / expected["bridge"])
-    assert choose(costs, 100_000, 10**6, 64, 64, 400, "bridge").patience == np.inf
     assert choose(costs, 60, 10**6, 64, 64, 400).scans, "no walk for fewer rows than are looked for"
     assert [choose(costs, 6000, 10**6, 10, 64, terms).scans for terms in (32, 1000)] == [True, False]
     with pytest.raises(InvalidInput, match="strategy is 'pre'"):

@@ -184,8 +184,6 @@ class Way(NamedTuple):
         How many rows that pass are looked for.
     region : Region or None
         Where to go; None for all rows.
-    patience : float
-        How many times wider a bridging walk may have to be; a query for which that is not enough scans.
     """
 
     bridge_from: float
@@ -193,7 +191,6 @@ class Way(NamedTuple):
     costs: dict[str, float]
     width: int
     region: Region | None = None
-    patience: float = math.inf
 
     @property
     def scans(self) -> bool:
@@ -305,10 +302,9 @@ def choose(
     elif matching <= width or expected["scan"] == min(expected.values()):
         return Way(_NEVER, _NEVER, expected, width)
     if region is not None and (strategy or expected[LABELS] == min(expected.values())):
-        work, wide, costs, degree = within[region]
-        patience = math.inf if strategy else expected["scan"] / work
-        return Way(*_turns(costs, wide, degree), expected, min(wide, matching), regions[region], patience)
-    return Way(*_turns(costs, width, degree), expected, width, patience=expected["scan"] / expected["bridge"])
+        _, wide, costs, degree = within[region]
+        return Way(*_turns(costs, wide, degree), expected, min(wide, matching), regions[region])
+    return Way(*_turns(costs, width, degree), expected, width)
 
 
 def _turns(costs: WalkCosts, width: int, degree: int) -> tuple[float, float]:

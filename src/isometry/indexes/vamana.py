@@ -489,7 +489,7 @@ class Vamana(Levelled):
         ways, shares = np.zeros(nq, np.int8), np.zeros(nq, np.float32)
         work = np.zeros((nq, 2), np.int64)
         place = ready.place(way.region)
-        settings = (width, room, NEAR, way.bridge_from, way.walk_from, way.patience, place.links.shape[1])
+        settings = (width, room, NEAR, way.bridge_from, way.walk_from, place.links.shape[1])
 
         def walk(start: int, stop: int) -> None:
             part = slice(start, stop)

@@ -28,7 +28,8 @@ _MOST = 0.75
 _WIDER = 2
 """How many times wider a bridging walk is around which hardly any row passes though many do elsewhere."""
 _HARDLY, _EXPECTED = 0.05, 4
-"""That is: where this share of the rows expected to pass does, and so many were expected."""
+"""That is: where this share of the rows expected to pass does, and so many were expected. Where `_MOST` pass, those that
+do are never far."""
 
 
 @inlined()
@@ -135,7 +136,7 @@ def _bridge(
 @kernel
 def search(
     rows, fine, space, graph, entries, row_ids, twins, passing, leading, share, queries, fine_queries, width, room,
-    near, bridge_from, walk_from, patience, enough, seen, ways, shares, work, ids_out, scores_out,
+    near, bridge_from, walk_from, enough, seen, ways, shares, work, ids_out, scores_out,
 ):  # fmt: skip
     """As `graph.search`, but only slots marked in `passing` are hits.
 
@@ -153,8 +154,6 @@ def search(
         How many of the nearest rows must be opened before a query says how to go on.
     bridge_from, walk_from : float
         Shares of passing rows, among those seen near a query, from which it bridges, and from which it walks.
-    patience : float
-        How many times wider than `width` a bridging walk may have to be: beyond that a query is left to scan.
     enough : int
         Rows that pass after which a bridging walk looks no further from one row.
     ways : (nq,) int8
@@ -198,7 +197,8 @@ def search(
         work[i, 1] = 0
         # Where fewer pass here than anywhere, fewer still will nearer by: a walk that expects too many ends too soon.
         passes = min(shares[i], met / size)
-        wider = _WIDER if share * size >= _EXPECTED and met <= _HARDLY * share * size else 1
+        expected = share * size
+        wider = _WIDER if share < _MOST and expected >= _EXPECTED and met <= _HARDLY * expected else 1
         if passes >= walk_from:
             ways[i] = WALK
             wanted = width * np.sqrt(passes)
@@ -219,7 +219,7 @@ def search(
                     None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
                 scored += more
-        elif shares[i] >= bridge_from and wider <= patience:
+        elif shares[i] >= bridge_from:
             ways[i] = BRIDGE
             # The rows that pass lie apart from such a query and from each other: a walk over them alone misses more.
             found_scores, found = all_scores[: wider * width], all_found[: wider * width]

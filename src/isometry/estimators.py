@@ -52,11 +52,11 @@ def check_vectors(estimator: Any, x: Any, *, reset: bool, name: str = "X") -> ND
     InvalidInput
         Not two axes of real numbers; NaN, infinity, or a value beyond 2^125.
     """
+    if not reset and _is_plain(estimator, x):
+        return x if _largest(x) <= LARGEST else _bounded(as_dense(x, name=name), name)
     from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
     if not reset:
-        if _is_plain(estimator, x):
-            return x if _largest(x) <= LARGEST else _bounded(as_dense(x, name=name), name)
         check_is_fitted(estimator)
     try:
         with np.errstate(over="ignore"):

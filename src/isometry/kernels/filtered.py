@@ -28,8 +28,8 @@ _MOST = 0.75
 _WIDER = 2
 """How many times wider a bridging walk is around which hardly any row passes though many do elsewhere."""
 _HARDLY, _EXPECTED = 0.05, 4
-"""That is: where this share of the rows expected to pass does, and so many were expected. Where `_MOST` pass, those that
-do are never far."""
+"""That is: where this share of the rows expected to pass does, and so many were expected. Where `_MOST` pass, those are
+never far."""
 
 
 @inlined()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from isometry.kernels.compiled import kernel
 from isometry.kernels.graph import ahead_of, rank, scratch
 from isometry.kernels.hits import keep
+from isometry.kernels.lend import lent
 from isometry.kernels.score import QUERY_SPARE, Query, inlined, prepare, score_fine, touch
 
 __all__ = ["Lists", "best", "choose", "insert", "order"]
@@ -127,6 +128,7 @@ def best(rows, space, lists, chosen, added, queries, together, row_ids, scores_o
     -----
     The answer depends neither on `together` nor on the order of lists.
     """
+    rows, space, lists, row_ids, scores_out, slots_out = lent((rows, space, lists, row_ids, scores_out, slots_out))
     nq, d = queries.shape
     values, codes = np.zeros((nq, d + QUERY_SPARE), np.float32), np.zeros((nq, d + QUERY_SPARE), np.int8)
     ready, sizes = np.empty((nq, 3), np.float32), np.zeros(nq, np.int64)

@@ -104,14 +104,12 @@ def check_range(name: str, value: Any, low: int, high: int | None = None) -> int
     """Return `value` as an int when ``low <= value <= high``, else raise `InvalidInput`."""
     import operator
 
-    if type(value) is int and low <= value and (high is None or value <= high):
-        return value
-    expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     try:
         number = operator.index(value)
     except TypeError:
-        raise InvalidInput(f"{name} is {value!r}; expected {expected}") from None
-    if isinstance(value, bool) or number < low or (high is not None and number > high):
+        number = None
+    if number is None or isinstance(value, bool) or number < low or (high is not None and number > high):
+        expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
         raise InvalidInput(f"{name} is {value!r}; expected {expected}")
     return number
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.errors import DimensionMismatch, InvalidInput, check_choice
-from isometry.vectors import as_dense
+from isometry.vectors import as_dense, is_plain
 
 __all__ = [
     "Freezable",
@@ -124,14 +124,7 @@ class Freezable:
 
 def _is_plain(estimator: Any, x: Any) -> TypeGuard[NDArray[np.float32]]:
     """Whether scikit-learn would return `x` as it is; asking it takes ten times as long as projecting one query."""
-    return (
-        type(x) is np.ndarray
-        and x.dtype == np.float32
-        and x.ndim == 2
-        and x.flags.c_contiguous
-        and x.shape[1] == getattr(estimator, "n_features_in_", None)
-        and not hasattr(estimator, "feature_names_in_")
-    )
+    return is_plain(x, getattr(estimator, "n_features_in_", None)) and not hasattr(estimator, "feature_names_in_")
 
 
 def _largest(vectors: NDArray[np.float32]) -> float:

@@ -14,7 +14,7 @@ Every function below takes any of the three and keeps its shape. Everything else
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ __all__ = [
     "as_sparse",
     "concat",
     "from_arrow",
+    "is_plain",
     "sparse_rows",
     "take",
     "to_arrow",
@@ -158,6 +159,13 @@ def as_dense(x: Any, dim: int | None = None, name: str = "x") -> NDArray[np.floa
         _check_dim(array.shape[1], dim, name)
     _check_finite(array, name)
     return array
+
+
+def is_plain(x: Any, dim: int | None) -> TypeGuard[NDArray[np.float32]]:
+    """Whether `as_dense` would return `x` as it is, unless it holds NaN or infinity: a look at its form alone."""
+    return (
+        type(x) is np.ndarray and x.dtype == np.float32 and x.ndim == 2 and x.flags.c_contiguous and x.shape[1] == dim
+    )
 
 
 def as_sparse(x: Any, dim: int | None = None, name: str = "x") -> csr_array:

@@ -26,7 +26,7 @@ from isometry.kernels.rows import (
     turned,
 )
 from isometry.threads import processors, run_parts
-from isometry.vectors import as_dense
+from isometry.vectors import as_dense, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,14 +276,7 @@ class Levels:
         DimensionMismatch, InvalidInput
             Another d, NaN, infinity, or a vector too long to square in float32.
         """
-        if (
-            not self._entry
-            and type(q) is np.ndarray
-            and q.dtype == np.float32
-            and q.ndim == 2
-            and q.flags.c_contiguous
-            and q.shape[1] == self.dim
-        ):
+        if not self._entry and is_plain(q, self.dim):
             short = full = self._enter(q, "q")
         else:
             short = full = self._enter(self._redefined(as_dense(q, dim=self.dim, name="q"), "q"), "q")

@@ -453,7 +453,7 @@ class Vamana(Levelled):
         """
         ready, matching = self._prepared(), len(passing.slots)
         if way.scans:
-            self._levels.scan(queries, passing.slots, ready.row_ids, way.width, threads, ids, scores)
+            self._levels.scan(queries, passing.slots, ready.whole.row_ids, way.width, threads, ids, scores)
             return None, None
         if way.region is not None and way.region.rows == matching:
             self._walk(queries, way.width, threads, ids, scores, way.region)
@@ -466,7 +466,7 @@ class Vamana(Levelled):
         if left.any():
             those = Queries(*(part[left] if len(part) else part for part in queries))
             found, of = ids[left], scores[left]
-            self._levels.scan(those, passing.slots, ready.row_ids, way.width, threads, found, of)
+            self._levels.scan(those, passing.slots, ready.whole.row_ids, way.width, threads, found, of)
             ids[left], scores[left], ways[left] = found, of, STRATEGIES.index("scan")
         return ways, shares
 
@@ -598,13 +598,16 @@ class Vamana(Levelled):
 
             slots = self._built()
             self._ready = _Ready(
-                levels=self._levels,
                 rows=len(slots),
-                space=self._levels.search_space(),
-                graph=frozen(self._graph),
-                entries=frozen(self._entries),
-                row_ids=frozen(slots.row_ids),
-                following=frozen(self._twins.following),
+                whole=_Place(
+                    walk=self._levels.walk,
+                    fine=self._levels.fine,
+                    space=self._levels.search_space(),
+                    links=frozen(self._graph),
+                    entries=frozen(self._entries),
+                    row_ids=frozen(slots.row_ids),
+                    following=frozen(self._twins.following),
+                ),
                 scratch=marks(slots.capacity),
                 filters=Masks(),
             )
@@ -708,20 +711,14 @@ class _Place(NamedTuple):
 class _Ready:
     """What every search needs; all arrays are read-only views."""
 
-    levels: Levels
     rows: int
-    space: Space
-    graph: NDArray[np.int32]
-    entries: NDArray[np.int32]
-    row_ids: NDArray[np.int64]
-    following: NDArray[np.int32]
+    whole: _Place
     scratch: Scratch[NDArray[np.uint8]]
     filters: Masks[Passing]
 
-    def place(self, region: Region | None = None) -> _Place:
+    def place(self, region: Region | None) -> _Place:
         """Return where to search: among all rows, or among those of a label."""
-        links, entries = (self.graph, self.entries) if region is None else (region.links, region.entries)
-        return _Place(self.levels.walk, self.levels.fine, self.space, links, entries, self.row_ids, self.following)
+        return self.whole if region is None else self.whole._replace(links=region.links, entries=region.entries)
 
     @cached_property
     def search(self) -> Callable[..., Any]:
@@ -730,7 +727,7 @@ class _Ready:
         from isometry.kernels.compiled import machine_code
 
         floats, ids, marks = np.empty((1, 1), np.float32), np.empty((1, 1), np.int64), np.empty(1, np.uint8)
-        return machine_code(kernels.search, *self.place(), floats, floats, 1, 1, marks, ids, floats)
+        return machine_code(kernels.search, *self.whole, floats, floats, 1, 1, marks, ids, floats)
 
 
 def _most_central(x: NDArray[np.float32], slots: NDArray[np.int32]) -> int:

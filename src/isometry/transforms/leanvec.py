@@ -13,7 +13,7 @@ from isometry.errors import InvalidInput, check_choice, check_range
 from isometry.estimators import check_vectors, generator, one_blas_thread
 from isometry.kernels.project import project
 from isometry.transforms.choice import FEWEST_ROWS, sufficient_components
-from isometry.transforms.linear import check_finite
+from isometry.transforms.linear import projected
 from isometry.transforms.projections import (
     closed_form,
     eigenvector_search,
@@ -193,7 +193,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         DimensionMismatch, InvalidInput
             Another D than that of `fit`, NaN, infinity, or vectors whose projection leaves float32.
         """
-        return _projected(check_vectors(self, X, reset=False), self.components_, "X")
+        return projected(check_vectors(self, X, reset=False), self.components_)
 
     def transform_query(self, X: Any) -> NDArray[np.float32]:
         """Return A q for the rows of (m, D): (m, d), what the results of `transform` are compared with.
@@ -203,7 +203,7 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         DimensionMismatch, InvalidInput
             As `transform`.
         """
-        return _projected(check_vectors(self, X, reset=False), self.query_components_, "X")
+        return projected(check_vectors(self, X, reset=False), self.query_components_)
 
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:
         """Return the vectors (n, D) whose inner products with any query are those of the reduced ones (n, d).
@@ -275,12 +275,6 @@ class LeanVec(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         k_q, k_x = self._moments(known, None if q is None else rest)
         a, b = (principal_directions if q is None or self.method == "pca" else closed_form)(k_q, k_x, dim)
         return sufficient_components(a.astype(np.float32), b.astype(np.float32), known, asked)
-
-
-def _projected(x: NDArray[np.float32], components: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    out = project(x, components)
-    check_finite(out, name)
-    return out
 
 
 def _unit(moment: Matrix) -> Matrix:

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from isometry.errors import InvalidInput
 from isometry.kernels.project import project
 
-__all__ = ["Linear", "check_finite"]
+__all__ = ["Linear", "check_finite", "projected"]
 
 _BLOCK_ROWS = 2**16
 
@@ -36,14 +36,13 @@ class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _projected(self, x: NDArray[np.float32], mean: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return ``components_ @ (row - mean)`` of every row, a part of them at a time."""
         if mean is None:
-            out = project(x, self.components_)
-        else:
-            out = np.empty((len(x), len(self.components_)), np.float32)
-            for start in range(0, len(x), _BLOCK_ROWS):
-                part = slice(start, start + _BLOCK_ROWS)
-                with np.errstate(over="ignore"):
-                    centred = x[part] - mean
-                out[part] = project(centred, self.components_)
+            return projected(x, self.components_)
+        out = np.empty((len(x), len(self.components_)), np.float32)
+        for start in range(0, len(x), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            with np.errstate(over="ignore"):
+                centred = x[part] - mean
+            out[part] = project(centred, self.components_)
         check_finite(out, "X")
         return out
 
@@ -54,6 +53,19 @@ class Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             out += mean
         check_finite(out, "X")
         return out
+
+
+def projected(x: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``components @ row`` of every row.
+
+    Raises
+    ------
+    InvalidInput
+        A result that leaves float32.
+    """
+    out = project(x, components)
+    check_finite(out, "X")
+    return out
 
 
 def check_finite(out: NDArray[np.float32], name: str) -> None:

@@ -180,6 +180,17 @@ def test_zero_vectors_score_zero_and_hide_nothing(metric, spec):
 
 
 @pytest.mark.parametrize("spec", SPECS[:3])
+def test_a_zero_vector_takes_no_links_from_the_others(spec):
+    """Under cosine it was nearer to all of them than they are to each other."""
+    x, q = clustered(2000, 48, 0, clusters=50), clustered(200, 48, 1, clusters=50)
+    exact = Flat().build(x)
+    without, with_one = (
+        index_from_spec(spec).build(rows) for rows in (x, np.vstack([x, np.zeros((1, 48), np.float32)]))
+    )
+    assert recall(with_one, exact, q, effort=10) > recall(without, exact, q, effort=10) - 0.03
+
+
+@pytest.mark.parametrize("spec", SPECS[:3])
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_fewer_vectors_than_links(metric, spec, n):

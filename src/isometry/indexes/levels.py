@@ -336,14 +336,18 @@ class Levels:
         return frozen_rows(coder.rows(coder.fit_transform(decoded))), decoded.shape[1]
 
     def link_space(self, slots: NDArray[np.int32], rows: Rows, dim: int) -> Space:
-        """Return how the `link_rows` in `slots` are compared: by distance, under dot as if on one sphere."""
+        """Return how the `link_rows` in `slots` are compared: by distance, unless it is ``l2`` as if on one sphere.
+
+        Under cosine only zero vectors are far inside of it: left there, half as far from any row as two that have
+        nothing in common, one of them would make nearly all links superfluous.
+        """
         from isometry.kernels.graph import Space, squares
 
         norms = np.zeros(len(rows[0]), np.float32)
         found = np.empty(len(slots), np.float32)
         squares(rows, slots, dim, found)
         norms[slots] = found
-        if self.metric != "dot":
+        if self.metric == "l2":
             return Space(frozen(norms / -2), _EMPTY_FROZEN, np.float32(0))
         largest = norms.max(initial=0)
         return Space(_EMPTY_FROZEN, frozen(np.sqrt(largest - norms)), largest)

@@ -116,7 +116,7 @@ class Vamana(Levelled):
     Subramanya et al., DiskANN, NeurIPS 2019 (graph); Singh et al., FreshDiskANN, arXiv:2105.09613 (removal);
     Gollapudi et al., Filtered-DiskANN, WWW 2023 (links of labels, there in the same graph);
     Tepper et al., LeanVec, TMLR 2024, arXiv:2312.16335 (two copies of a vector). Unlike the first, distances between
-    stored vectors are taken from their codes, and ``dot`` links vectors as if lifted to one sphere.
+    stored vectors are taken from their codes; ``cosine`` and ``dot`` link vectors as if lifted to one sphere.
 
     Examples
     --------

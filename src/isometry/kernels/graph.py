@@ -7,13 +7,13 @@ p and c are ``top(p) - score - slack[p] * slack[c] - bias[c]`` apart, which is h
 ========  =========================  ===========================  ================
 metric    bias                       slack                        top(p)
 ========  =========================  ===========================  ================
-cosine    none                       none                         1
-dot       none                       sqrt(largest**2 - norm**2)   largest norm**2
+cosine    none                       sqrt(largest**2 - norm**2)   largest norm**2
+dot       none                       the same                     the same
 l2        minus half the norm**2     none                         -bias[p]
 ========  =========================  ===========================  ================
 
-Under ``dot`` the slack is the extra coordinate that puts all rows on one sphere, where the nearest to a query is the
-one of largest product (Bachrach et al., RecSys 2014).
+The slack is the extra coordinate that puts all rows on one sphere, where the nearest to a query is the one of largest
+product (Bachrach et al., RecSys 2014).
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from isometry.vectors import MultiVectors
 
 def items(index):
     """Return what an index holds: vectors, sparse ones, or sets of one to three."""
-    x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+    d = 16 if getattr(index, "link_bits", None) else 3
+    x = np.random.default_rng(0).standard_normal((9, d)).astype(np.float32)
     x[5] = x[2]
     if isinstance(index, SparseIndex):
         return csr_array(np.maximum(np.tile(x, 6), 0))

@@ -69,6 +69,7 @@ CASES = [
     ),
     IndexCase("Vamana", lambda metric: Vamana(metric=metric, degree=16), recall=0.95),
     IndexCase("Vamana-LVQ8", lambda metric: index_from_spec("LVQ8,Vamana16", metric=metric), recall=0.9),
+    IndexCase("Vamana-coded", lambda metric: index_from_spec("LVQ8,Vamana(16,128,16)", metric=metric), recall=0.9),
     IndexCase("Vamana-LVQ4x8", lambda metric: index_from_spec("LVQ4x8,Vamana16", metric=metric), recall=0.95),
     IndexCase(
         "Vamana-LeanVec",

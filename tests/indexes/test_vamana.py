@@ -16,7 +16,9 @@ from isometry.errors import DimensionMismatch, InvalidInput, TooLarge
 from isometry.indexes import METRICS, Flat, Vamana, index_from_spec, levelled, load_index
 from isometry.indexes import vamana as module
 
-SPECS = ["Vamana16", "LVQ8,Vamana16", "LVQ4x8,Vamana16", "LeanVec16,LVQ8,Vamana16 -> Float16"]
+SPECS = [
+    "Vamana16", "LVQ8,Vamana16", "LVQ4x8,Vamana16", "LeanVec16,LVQ8,Vamana16 -> Float16", "LVQ8,Vamana(16,128,32)",
+]  # fmt: skip
 
 
 def clustered(n, d, seed, clusters=20):
@@ -75,7 +77,8 @@ def test_the_graph_is_the_same_for_any_number_of_threads(spec):
         index.build(x[:1000])
         index.add(x[1000:])
         index.remove(np.arange(0, 1500, 7))
-        return index._graph.tobytes(), index._entries.tobytes(), index._levels.walk[0].tobytes()
+        codes = index._codes.codes.tobytes() if index.link_bits else b""
+        return index._graph.tobytes(), index._entries.tobytes(), index._levels.walk[0].tobytes(), codes
 
     first = bytes_of(1)
     assert all(bytes_of(threads) == first for threads in (1, 2, 3))
@@ -103,7 +106,13 @@ def test_every_row_can_be_reached_after_any_change(metric, degree):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(("spec", "least"), [("Vamana16", 0.97), ("LVQ8,Vamana16", 0.95), ("LVQ4x8,Vamana16", 0.95)])
+@pytest.mark.parametrize(
+    ("spec", "least"),
+    [
+        ("Vamana16", 0.97), ("LVQ8,Vamana16", 0.95), ("LVQ4x8,Vamana16", 0.95), ("LVQ4x8,Vamana(16,128,32)", 0.9),
+        ("RaBitQ4,Vamana(16,128,32) -> LVQ8", 0.9),
+    ],
+)  # fmt: skip
 def test_finds_what_exact_search_finds(metric, spec, least):
     x, q = clustered(3000, 32, 3), clustered(100, 32, 4)
     index = index_from_spec(spec, metric=metric).build(x)
@@ -303,7 +312,8 @@ def test_senseless_searches_are_refused(options):
     "options",
     [
         {"metric": "euclid"}, {"degree": 1}, {"degree": 2000}, {"window": 3}, {"alpha": 0.9}, {"alpha": "1"},
-        {"alpha": float("nan")}, {"seed": -1}, {"threads": 0},
+        {"alpha": float("nan")}, {"seed": -1}, {"threads": 0}, {"link_bits": 8}, {"link_bits": 40},
+        {"link_bits": 2**14},
     ],
 )  # fmt: skip
 def test_senseless_options_are_refused(options):
@@ -484,6 +494,7 @@ def test_a_saved_index_answers_and_changes_as_the_one_in_memory(spec, metric, tm
         ("Vamana2", "cosine", "verified", ()),
         ("LVQ4x4,Vamana2", "l2", "unverified", ()),
         ("LVQ8,Vamana2", "dot", "unverified", ("labelled",)),
+        ("Vamana(2,128,16)", "l2", "unverified", ()),
     ],
 )
 def test_no_flipped_byte_crashes(spec, metric, mode, more, tmp_path):
@@ -497,6 +508,39 @@ def test_no_flipped_byte_crashes(spec, metric, mode, more, tmp_path):
     assert mode == "unverified" or not found["changed"]
 
 
+# -- codes beside links ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_follow_the_graph_through_any_change(metric, tmp_path):
+    x = clustered(400, 32, 0)
+    x[300:310] = x[7]
+    index = index_from_spec("LVQ8,Vamana(40,128,32)", metric=metric).build(x)
+    rng = np.random.default_rng(0)
+    for turn in range(4):
+        index.remove(rng.permutation(index.n_rows)[:120])
+        index.add(clustered(90, 32, turn + 1))
+        if turn == 1:
+            index.save(tmp_path / "x.index")
+            index = load_index(tmp_path / "x.index")
+        codes, graph = index._codes, index._graph
+        anew = index._uncoded(index._levels).following(index._levels, graph, graph[:0], True, None)
+        assert np.array_equal(codes.codes, anew.codes)
+
+
+def test_rows_of_few_values_have_no_codes():
+    x = clustered(200, 8, 0)
+    index = Vamana(degree=8, link_bits=64).build(x)
+    assert index._codes is None
+    assert np.array_equal(index.search(x[:9])[0], Vamana(degree=8).build(x).search(x[:9])[0])
+
+
+def test_codecs_that_look_scores_up_are_refused_before_anything_is_linked():
+    index = index_from_spec("PQ4,Vamana(8,128,16) -> LVQ8")
+    with pytest.raises(InvalidInput, match="looks scores up in tables"):
+        index.build(clustered(300, 32, 0))
+
+
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
@@ -504,6 +548,7 @@ def test_no_flipped_byte_crashes(spec, metric, mode, more, tmp_path):
     "spec",
     [
         "Vamana", "Vamana64", "Vamana32x200", "LVQ8,Vamana16", "LVQ4x8,Vamana16x64", "LVQ8,Vamana32 -> LVQ4x4",
+        "LVQ8,Vamana(64,128,512)",
         "LeanVec12,LVQ8,Vamana16 -> Float16", "LeanVec,Float16,Vamana32 -> BFloat16",
     ],
 )  # fmt: skip

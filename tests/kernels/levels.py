@@ -12,8 +12,8 @@ import numpy as np
 from scipy.sparse import csr_array, hstack, random_array
 
 from isometry.codecs import LVQ, Binary, Float8
-from isometry.indexes import Inverted, Seismic
-from isometry.kernels import reference, simd
+from isometry.indexes import Inverted, Seismic, Vamana
+from isometry.kernels import links, reference, simd
 from isometry.kernels.compiled import kernel
 from isometry.kernels.level import LEVEL
 from isometry.kernels.rows import (
@@ -201,6 +201,42 @@ def compare_layouts(d, seed):
             yield f"{name} score", quick, reference.score(rows, query)[:n], size
 
 
+# -- codes beside links ------------------------------------------------------------------------------------------------
+
+
+@kernel
+def added_up(codes, bits, turned, steps, out):
+    """Write what the codes of all links add up to for a query, and the step of the tables."""
+    tables, sums = np.empty((bits // 4, 2, 16), np.uint8), np.empty(links.GROUP, np.uint16)
+    step, lowest = links._tables_of(turned, bits, tables)
+    steps[0] = step
+    for slot in range(codes.shape[0]):
+        for group in range(codes.shape[1]):
+            links._add_up(codes, slot, 0, group, bits, tables, sums)
+            for j in range(links.GROUP):
+                out[slot, group, j] = step * sums[j] + lowest
+
+
+def compare_links(bits, seed):
+    """Yield (name, seen, expected, tolerance) of products with codes, and of a search through all rows."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((150, bits)).astype(np.float32)
+    index = Vamana(metric="dot", degree=40, codec=LVQ(8), link_bits=bits).build(x)
+    codes, turned = index._codes.links().codes, rng.standard_normal(bits).astype(np.float32)
+    step, seen = np.empty(1, np.float32), np.empty((*codes.shape[:2], links.GROUP), np.float32)
+    added_up(codes, bits, turned, step, seen)
+    held = codes[:, :, 12 * links.GROUP :].reshape(*codes.shape[:2], -1, links.GROUP)
+    signs = 2.0 * np.unpackbits(held, axis=2, bitorder="little") - 1
+    yield f"links of {bits}", seen, np.einsum("sgbj,b->sgj", signs, turned), float(bits // 8 * step[0]) * 1.01
+    for name, one, other in zip(
+        ("ids", "scores"),
+        index.search(x[:9], 150, effort=150),
+        index.search(x[:9], 150, allowed=np.ones(150, np.bool_), strategy="scan"),
+        strict=True,
+    ):
+        yield f"links of {bits}: {name}", one, other, 0
+
+
 # -- sparse rows -------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +275,7 @@ def main():
     checks = [compare_operations(seed, extreme) for seed, extreme in ((0, False), (1, False), (2, True))]
     checks += [compare_sixteen_bits(seed) for seed in range(3)]
     checks += [compare_layouts(d, seed) for seed, d in enumerate(DIMS)]
+    checks += [compare_links(bits, seed) for seed, bits in enumerate((16, 48, 1024, 2560))]
     checks += [compare_sparse(1000, "float16"), compare_sparse(70_000, "uint8")]
     for check in checks:
         for name, seen, expected, tolerance in check:

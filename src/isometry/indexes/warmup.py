@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from isometry.indexes.filtering import STRATEGIES
 from isometry.indexes.ivf import IVF
+from isometry.indexes.linkcodes import STEP
 from isometry.indexes.multivector import MultiVector
 from isometry.indexes.sparse import SparseIndex
 from isometry.indexes.spec import PartSpec, index_from_spec, parse_spec
@@ -36,7 +37,9 @@ _SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 _LISTS = (*_FLOATS, *_LEVELS, "LVQ4x8", "PQ2", "PQ4x4")
 """What inverted lists usually hold."""
 _SPARSE = ("Inverted", "Seismic")
-_SIZED = (IVF.spec_name, Vamana.spec_name)
+_GRAPH, _CODED_GRAPH = (2,), (2, 4, STEP)
+_CODED = ("Float32", "LVQ8", "LVQ4x8")
+"""What usually is read where links have codes."""
 _ROWS, _DIM = 600, 16
 """More rows than those from which scans look up tables of several queries at once."""
 
@@ -48,10 +51,12 @@ def every_spec() -> list[str]:
     """
     walks = [*_FLOATS, *_LEVELS]
     alone = [f"{codec},Vamana2" for codec in (*walks, *_TWO_LEVELS, *_SMALL)]
+    coded = [f"{codec},{PartSpec(Vamana.spec_name, _CODED_GRAPH)}" for codec in _CODED]
     pairs = [(codec, refine) for codec in walks for refine in (*walks, *_TWO_LEVELS) if refine != codec]
     pairs += [(codec, "LVQ8") for codec in _SMALL]
     lists = [f"{codec},IVF2" for codec in _LISTS]
-    return alone + [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs] + lists + list(_SPARSE)
+    refined = [f"{codec},Vamana2 -> {refine}" for codec, refine in pairs]
+    return [*alone, *coded, *refined, *lists, *_SPARSE]
 
 
 def warm_up(
@@ -96,7 +101,12 @@ def _report(progress: Callable[[int, int | None, str], None] | None, done: int, 
 def _smallest(spec: str) -> str:
     """Return an index that calls the same kernels: they know layouts, not dimensions, and few links try all of them."""
     parsed = parse_spec(spec)
-    index = PartSpec(parsed.index.name, (2,)) if parsed.index.name in _SIZED else parsed.index
+    index = parsed.index
+    if index.name == Vamana.spec_name:
+        given = dict(zip(Vamana.spec_fields, index.numbers, strict=False))
+        index = PartSpec(index.name, _CODED_GRAPH if given.get("link_bits") else _GRAPH)
+    elif index.name == IVF.spec_name:
+        index = PartSpec(index.name, (2,))
     encoded = any(part.name == MultiVector.spec_around for part in parsed.transforms)
     return str(replace(parsed, transforms=(PartSpec(MultiVector.spec_around, (1, 3, 2)),) * encoded, index=index))
 

@@ -24,7 +24,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from isometry.cache import cache_folder
 from isometry.kernels.level import LEVEL
 
-__all__ = ["kernel", "kernel_folder", "machine_code"]
+__all__ = ["kernel", "kernel_folder", "machine_code", "summing"]
 
 _IMPORTED = re.compile(r"^ *from isometry\.kernels(?:\.(\w+) import| import ([^(\n]+|\([^)]*\)))", re.MULTILINE)
 
@@ -44,6 +44,11 @@ def kernel(function: Callable[..., Any], fastmath: Any = False) -> Any:
     with suppress(OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+def summing(function: Callable[..., Any]) -> Any:
+    """Compile as `kernel` does, with sums in any order, so that registers take several terms: only without NaN."""
+    return kernel(function, {"reassoc", "nnan", "nsz", "contract"})
 
 
 def machine_code(compiled: Any, *arguments: Any) -> Callable[..., Any]:

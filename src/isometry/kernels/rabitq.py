@@ -8,13 +8,12 @@ error and for nothing, and codes are spent on the rest.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isometry.kernels.compiled import kernel
+from isometry.kernels.compiled import kernel, summing
 from isometry.kernels.encode import FLATTEST, HEADER
 from isometry.kernels.rotate import rotate, rotate_back
 from isometry.kernels.rows import code_bytes, pack_nibbles, pack_planes
@@ -32,7 +31,6 @@ _FINE = 8
 _HALF = np.float32(0.5)
 _ONE = np.float32(1)
 _ZERO = np.float32(0)
-_summing = partial(kernel, fastmath={"reassoc", "nnan", "nsz", "contract"})
 
 
 def packed_bytes(d: int, bits: int) -> int:
@@ -206,7 +204,7 @@ def _prepare(x: Any, mean: Any, normal: Any, out: Any, size: Any) -> None:
             row[j] -= twice * normal[j]
 
 
-@_summing
+@summing
 def _centre(row: Any, mean: Any, out: Any) -> Any:
     largest = _ZERO
     for j in range(len(row)):
@@ -215,7 +213,7 @@ def _centre(row: Any, mean: Any, out: Any) -> Any:
     return largest
 
 
-@_summing
+@summing
 def _scale(row: Any, factor: Any, normal: Any) -> Any:
     """Scale a row in place; return its product with another."""
     product = _ZERO
@@ -256,7 +254,7 @@ def _quantise(x: Any, bits: Any, codes: Any, constants: Any) -> None:
         constants[i, 2] = sine
 
 
-@_summing
+@summing
 def _average(row: Any) -> Any:
     total = 0.0
     for value in row:
@@ -287,7 +285,7 @@ def _best_of(magnitudes: Any, top: Any, first: Any, step: Any, tries: Any) -> An
     return found
 
 
-@_summing
+@summing
 def _magnitudes(row: Any, average: Any, differences: Any, out: Any) -> Any:
     largest = _ZERO
     for j in range(len(row)):
@@ -298,7 +296,7 @@ def _magnitudes(row: Any, average: Any, differences: Any, out: Any) -> Any:
     return largest
 
 
-@_summing
+@summing
 def _sums(magnitudes: Any, scale: Any, top: Any) -> Any:
     """Return <v, m>, <v, v> and <m, m> for the magnitudes m and the grid point v that scale * m rounds to."""
     product, square, length = _ZERO, _ZERO, _ZERO

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isometry.kernels.compiled import kernel
 from isometry.threads import in_threads
 
-__all__ = ["random_signs", "rotate", "rotate_back"]
+__all__ = ["random_signs", "rotate", "rotate_back", "rotate_row", "rotate_rows"]
 
 _BLOCK_VALUES = 2**18
 _LANES = 16
@@ -56,21 +56,20 @@ def _in_blocks(x: NDArray[np.float32], signs: NDArray[np.int8], back: bool, thre
     starts = range(0, n, rows)
 
     def one(start: int) -> None:
-        _rotate(x[start : start + rows], signs, back, out[start : start + rows])
+        rotate_rows(x[start : start + rows], signs, back, out[start : start + rows])
 
     in_threads(one, starts, threads)
     return out
 
 
 @kernel
-def _rotate(x: Any, signs: Any, back: Any, out: Any) -> None:
-    """Rotate rows, as many at once as a register has places: dimension j of row l lies at work[j, l]."""
+def rotate_rows(x: Any, signs: Any, back: Any, out: Any) -> None:
+    """Rotate rows (n, d) or turn them back, as many at once as a register has places.
+
+    Dimension j of row l lies at work[j, l].
+    """
     n, d = x.shape
-    rounds = len(signs)
-    m = 1
-    while 2 * m <= d:
-        m *= 2
-    half = d // 2
+    rounds, m, half = len(signs), _power_of_two(d), d // 2
     work = np.empty((d, _LANES), np.float32)
     for first in range(0, n, _LANES):
         some = x[first : first + _LANES]
@@ -93,6 +92,52 @@ def _rotate(x: Any, signs: Any, back: Any, out: Any) -> None:
         for lane in range(len(some)):
             for j in range(d):
                 some[lane, j] = work[j, lane]
+
+
+@kernel
+def rotate_row(row: Any, signs: Any, out: Any, spare: Any) -> None:
+    """Rotate one row (d,), up to rounding as `rotate_rows` would; `spare` is scratch of the same shape.
+
+    Each level of a transform adds and subtracts halves and interleaves the results, so that inner loops are long.
+    """
+    d = len(row)
+    rounds, m, half = len(signs), _power_of_two(d), d // 2
+    scale = np.float32(1 / math.sqrt(m))
+    out[:] = row
+    for step in range(rounds):
+        begin = (d - m) * (step % 2)
+        for j in range(d):
+            out[j] *= np.float32(signs[step, j])
+        part, other = out[begin : begin + m], spare[:m]
+        for j in range(m):
+            part[j] *= scale
+        width = 1
+        while width < m:
+            _interleave(part, other)
+            part, other = other, part
+            width *= 2
+        if m > 1:
+            out[begin : begin + m] = part
+        if m < d and step % 2 == 1 and step < rounds - 1:
+            _mix(out[:half], out[d - half :])
+
+
+@kernel
+def _interleave(values: Any, out: Any) -> None:
+    half = len(values) // 2
+    for j in range(half):
+        a, b = values[j], values[half + j]
+        out[2 * j] = a + b
+        out[2 * j + 1] = a - b
+
+
+@kernel
+def _power_of_two(d: Any) -> Any:
+    """Return the largest power of two up to d."""
+    m = 1
+    while 2 * m <= d:
+        m *= 2
+    return m
 
 
 @kernel

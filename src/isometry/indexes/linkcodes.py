@@ -97,11 +97,11 @@ class LinkCodes:
         changed = np.ones(capacity, np.bool_)
         changed[: len(before)] = (graph[: len(before)] != before).any(1)
         slots = np.flatnonzero(changed).astype(np.int32)
-        ends = np.zeros(capacity, np.bool_)
+        read = changed.copy()
         for start in range(0, len(slots), 65536):
             some = graph[slots[start : start + 65536]]
-            ends[some[some >= 0]] = True
-        wanted = np.flatnonzero(ends).astype(np.int32)
+            read[some[some >= 0]] = True
+        wanted = np.flatnonzero(read).astype(np.int32)
         turned_at = np.full(capacity, -1, np.int32)
         turned_at[wanted] = np.arange(len(wanted), dtype=np.int32)
         turned = np.empty((len(wanted), kernels.bits_of(codes.shape[2])), np.float32)

@@ -114,7 +114,7 @@ def encode(rows, space, graph, slots, turned, turned_at, links):
     graph : (n, degree) int32
     slots : (m,) int32
     turned : (m', bits) float32
-        What `turn` makes of those rows that links lead to.
+        What `turn` makes of `slots` and of the rows that their links lead to.
     turned_at : (n,) int32
         Which row of `turned` is that of a slot.
     links : Links
@@ -123,10 +123,9 @@ def encode(rows, space, graph, slots, turned, turned_at, links):
     codes, numbers, ends, signs = links
     d, degree, bits = signs.shape[1], graph.shape[1], turned.shape[1]
     (values, _), (end, _) = scratch(d), scratch(d)
-    own, spare = np.empty(d, np.float32), np.empty(d, np.float32)
     for slot in slots:
         decode(rows, slot, values)
-        rotate_row(values[:d], signs, own, spare)
+        own = turned[turned_at[slot]]
         for i in range(GROUP * codes.shape[1]):
             group, place = i // GROUP, i % GROUP
             other = graph[slot, i] if i < degree else np.int32(-1)
@@ -139,7 +138,7 @@ def encode(rows, space, graph, slots, turned, turned_at, links):
             decode(rows, other, end)
             length, along = _step(values[:d], end[:d])
             there = turned[turned_at[other]]
-            size, product = _signed(own[:bits], there)
+            size, product = _signed(own, there)
             for j in range(bits // 8):
                 code = np.uint8(0)
                 for b in range(8):

@@ -15,6 +15,7 @@ from isometry.codecs import LVQ, Binary, Float8
 from isometry.indexes import Inverted, Seismic, Vamana
 from isometry.kernels import links, reference, simd
 from isometry.kernels.compiled import kernel
+from isometry.kernels.graph import offer
 from isometry.kernels.level import LEVEL
 from isometry.kernels.rows import (
     BFloat16Rows,
@@ -67,6 +68,10 @@ def sums(f32, f16, bf16, u8, u7, i8, out, whole, stored):
     whole[5] = simd.first_largest(a, simd.count_from(7))
     whole[6] = simd.sum_i32(simd.where_larger(a, b, simd.count_from(0), simd.count_from(100)))
     whole[7] = simd.sum_i32(simd.dot_u7_i8(simd.zero_i32(), simd.load_u8(simd.address(u7)), simd.load_i8(oi)))
+    out[11] = simd.sum_f32(simd.fill_f32(f32[1]))
+    for count in range(18):
+        whole[8 + count] = simd.count_reaching_f32(simd.first_f32(at, count), b)
+        simd.store_first_f32(simd.address(stored) + 64 * (count + 1), a, count)
     simd.store_f32(simd.address(stored), b)
     simd.prefetch(on)
     simd.prefetch(0)
@@ -112,21 +117,23 @@ def compare_operations(seed, extreme):
     bf16 = (rng.standard_normal(64).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     u8 = np.full(64, 255, np.uint8) if extreme else rng.integers(0, 256, 64, dtype=np.uint8)
     i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
-    out, whole, stored = np.full(11, np.nan, np.float32), np.full(8, -1, np.int64), np.zeros(16, np.float32)
+    out, whole, stored = np.full(12, np.nan, np.float32), np.full(26, -1, np.int64), np.zeros((19, 16), np.float32)
     f32[5] = f32[11] = 9
     sums(f32, half.view(np.uint16), bf16, u8, u8 >> 1, i8, out, whole, stored)
     a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
     upper = (bf16.astype(np.uint32) << 16).view(np.float32)
     terms = [a, np.concatenate([a * b, c]), np.concatenate([a, b]), np.zeros(1), half[:16].astype(float) * b]
     terms += [upper[:16] * b, u8[:16] * b, (u8[:16] & 15) * b, (u8[:16] >> 4) * b]
-    terms += [np.maximum(a, b).max(keepdims=True), np.full(16, a[1])]
+    terms += [np.maximum(a, b).max(keepdims=True), np.full(16, a[1]), np.full(16, a[1])]
     for i, part in enumerate(terms):
         yield f"float {i}", float(out[i]), float(part.sum()), 1e-6 * float(np.abs(part).sum())
     wide, signed = u8.astype(int), i8.astype(int)
     dot = int(wide @ signed)
     expected = [dot, 3 * dot, int((wide & 15) @ signed), int((wide >> 4) @ signed), int(np.bitwise_count(u8).sum())]
     expected += [12, int(np.where(a > b, np.arange(16), np.arange(100, 116)).sum()), int((wide >> 1) @ signed)]
-    yield "stored", stored, b, 0
+    expected += [int((a >= b)[:count].sum()) for count in range(18)]
+    yield "stored", stored[0], b, 0
+    yield "stored in part", stored[1:], a * (np.arange(16) < np.arange(18)[:, None]), 0
     for i, value in enumerate(expected):
         yield f"integer {i}", int(whole[i]), value, 0
 
@@ -199,6 +206,36 @@ def compare_layouts(d, seed):
             yield f"{name} decode", decoded, values[:n], 1e-5 * float(np.abs(values).max())
             yield f"{name} fine", fine, reference.score_fine(rows, query)[:n], size
             yield f"{name} score", quick, reference.score(rows, query)[:n], size
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def offered(values, scores, slots, places):
+    """Offer values to a list one by one, and write the place of each; returns its size."""
+    size = 0
+    for i in range(len(values)):
+        size, places[i] = offer(scores, slots, size, values[i], np.int32(i))
+    return size
+
+
+def compare_lists(room, seed):
+    """Yield (name, seen, expected, tolerance) of a list of so many entries, some of them equal, with room around it."""
+    rng = np.random.default_rng(seed)
+    for count in (room // 2 + 1, room, 4 * room + 1):
+        values = rng.integers(0, 1 + count // 2, count).astype(np.float32)
+        around, behind = np.full(room + 32, 7, np.float32), np.full(room + 32, 7, np.int32)
+        places = np.full(count, -1)
+        size = offered(values, around[16:-16], behind[16:-16], places)
+        order = np.argsort(-values, kind="stable")[:room]
+        name = f"list of {room}, {count} offered"
+        edges = np.delete(around, slice(16, 16 + size)), np.delete(behind, slice(16, 16 + size))
+        yield f"{name}: around", np.concatenate(edges), 7, 0
+        yield f"{name}: scores", around[16 : 16 + size], values[order], 0
+        yield f"{name}: slots", behind[16 : 16 + size], order, 0
+        ahead = [min(room, int((values[:i] >= values[i]).sum())) for i in range(count)]
+        yield f"{name}: places", places, ahead, 0
 
 
 # -- codes beside links ------------------------------------------------------------------------------------------------
@@ -275,6 +312,7 @@ def main():
     checks = [compare_operations(seed, extreme) for seed, extreme in ((0, False), (1, False), (2, True))]
     checks += [compare_sixteen_bits(seed) for seed in range(3)]
     checks += [compare_layouts(d, seed) for seed, d in enumerate(DIMS)]
+    checks += [compare_lists(room, seed) for seed, room in enumerate((1, 2, 15, 16, 17, 64, 65, 200))]
     checks += [compare_links(bits, seed) for seed, bits in enumerate((16, 48, 1024, 2560))]
     checks += [compare_sparse(1000, "float16"), compare_sparse(70_000, "uint8")]
     for check in checks:

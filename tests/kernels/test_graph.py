@@ -45,14 +45,14 @@ def test_a_walk_finds_what_the_reference_finds(width, biased):
     graph[::5, 3:] = -1
     bias = -np.square(x).sum(1) / 2 if biased else EMPTY
     space = kernels.Space(frozen(bias.astype(np.float32)), frozen(EMPTY), np.float32(0))
-    ids, scores = searched(x, graph, q, width, space, entries=(7, 3))
+    ids, scores = searched(x, graph, q, width, space, entries=(7, 3, 7, 11))
     compared = 0
     for i in range(len(q)):
         ranks = x.astype(float) @ q[i] + (bias if biased else 0)
         if len(np.unique(ranks)) < len(ranks):
             continue  # of equal ones, which goes first depends on the order of the walk
         compared += 1
-        beam, _ = reference.walk(graph, [7, 3], ranks, width)
+        beam, _ = reference.walk(graph, [7, max((3, 7, 11), key=lambda slot: ranks[slot])], ranks, width)
         assert ids[i, : len(beam)].tolist() == beam
         assert (ids[i, len(beam) :] == -1).all()
         assert np.array_equal(scores[i, : len(beam)], ranks[beam])

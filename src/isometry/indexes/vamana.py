@@ -65,6 +65,8 @@ _LABEL_DEGREE = 16
 _MOST_LINK_BITS = 8192
 _SURE = 4
 """Rows read at both levels of one codec keep their places so nearly that the best k are among this many times k."""
+_ROWS_PER_START, _MOST_STARTS = 1024, 256
+"""A walk may begin at one of so many rows, and at most at so many: a few steps nearer than where all can be reached."""
 _UNLABELLED, _LABELLED, _CODED = 1, 2, 3
 """Versions of folders: one is written as the first that had all that it has."""
 
@@ -562,7 +564,7 @@ class Vamana(Levelled):
         region: Region | None = None,
     ) -> None:
         levels, ready = self._levels, self._prepared()
-        place: tuple[Any, ...] = ready.place(region)
+        place: tuple[Any, ...] = ready.free if region is None else ready.place(region)
         search, n_fine = ready.search, width
         if region is None and ready.coded is not None:
             place, search = ready.coded, ready.search_coded
@@ -651,14 +653,23 @@ class Vamana(Levelled):
                 row_ids=frozen(slots.row_ids),
                 following=frozen(self._twins.following),
             )
+            free = whole._replace(entries=frozen(self._starts()))
             self._ready = _Ready(
                 rows=len(slots),
                 whole=whole,
+                free=free,
                 scratch=marks(slots.capacity),
                 filters=Masks(),
-                coded=None if self._codes is None else (*whole, self._codes.links()),
+                coded=None if self._codes is None else (*free, self._codes.links()),
             )
         return self._ready
+
+    def _starts(self) -> NDArray[np.int32]:
+        """Return where walks may begin: the entry, and rows from everywhere, as rows were put in order of nearness."""
+        slots, count = self._built(), min(len(self._graph) // _ROWS_PER_START, _MOST_STARTS)
+        some = np.linspace(0, len(self._graph) - 1, count).astype(np.int32)
+        linked = (slots.row_ids[some] >= 0) & (self._graph[some, 0] >= 0)
+        return np.append(self._entries, some[linked])
 
     def _link(
         self,
@@ -770,6 +781,8 @@ class _Ready:
 
     rows: int
     whole: _Place
+    free: _Place
+    """The same, with more rows to begin at: not for filters, as what passes may lie on the way to a query, not near."""
     scratch: Scratch[NDArray[np.uint8]]
     filters: Masks[Passing]
     coded: tuple[Any, ...] | None

@@ -16,9 +16,21 @@ from __future__ import annotations
 import numpy as np
 
 from isometry.kernels.compiled import kernel
-from isometry.kernels.graph import advance, ahead_of, enter, next_epoch, note, offer, rank, scratch, settle
+from isometry.kernels.graph import (
+    advance,
+    ahead_of,
+    enter,
+    next_epoch,
+    note,
+    offer,
+    offer_all,
+    opening_room,
+    rank_all,
+    scratch,
+    settle,
+)
 from isometry.kernels.lend import lent
-from isometry.kernels.score import inlined, prepare, touch, touch_row
+from isometry.kernels.score import inlined, prepare, touch_row
 
 __all__ = ["BRIDGE", "SCAN", "WALK", "search"]
 
@@ -90,12 +102,13 @@ def _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges):
 
 @inlined()
 def _bridge(
-    rows, space, graph, query, seen, todo, beam, size, gates, passing, enough, bridges, found_scores, found, n_found
+    rows, space, graph, query, seen, room, beam, size, gates, passing, enough, bridges, found_scores, found, n_found
 ):
     """Walk over rows that are `passing` only, from those found so far and the first `gates` of a beam that are not.
 
     Returns the number found, how many rows were scored, and how many were looked through.
     """
+    todo, values = room
     epoch, ahead = next_epoch(seen), ahead_of(rows)
     for i in range(n_found):
         seen[found[i]] = epoch
@@ -117,14 +130,8 @@ def _bridge(
         count, more = _beyond(rows, graph, slot, seen, epoch, passing, enough, todo, bridges)
         scored += count
         looked += more
-        for j in range(count):
-            if j + ahead < count:
-                touch(rows, todo[j + ahead])
-            other = todo[j]
-            n_found, place = offer(found_scores, found, n_found, rank(rows, space, query, other), other)
-            if place <= at:
-                at = place
-                touch_row(graph, other)
+        rank_all(rows, space, query, todo, count, ahead, values)
+        n_found, at = offer_all(graph, todo, values, count, found_scores, found, n_found, at)
         if at < n_found and found[at] >= 0:
             touch_row(graph, found[at])
     for i in range(n_found):
@@ -167,10 +174,10 @@ def search(
     leading, seen, rank_of, ids_out, scores_out = lent((leading, seen, (row_ids, twins), ids_out, scores_out))
     beam_room = np.empty(room, np.float32), np.empty(room, np.int32)
     found_room = np.empty(_WIDER * width, np.float32), np.empty(_WIDER * width, np.int32)
-    todo_room = np.empty(2 * graph.shape[1] + enough, np.int32), np.empty(graph.shape[1], np.int32)
+    open_room = opening_room(2 * graph.shape[1] + enough), np.empty(graph.shape[1], np.int32)
     coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
-        (beam_scores, beam), (all_scores, all_found), (todo, bridges) = lent((beam_room, found_room, todo_room))
+        (beam_scores, beam), (all_scores, all_found), (opening, bridges) = lent((beam_room, found_room, open_room))
         found_scores, found = all_scores[:width], all_found[:width]
         (values, codes), (fine_values, fine_codes) = lent((coarse_room, fine_room))
         values[: queries.shape[1]] = queries[i]
@@ -179,14 +186,14 @@ def search(
         size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
         if share >= _MOST:
             size, _, _, scored = advance(
-                rows, space, graph, query, seen, epoch, todo, beam_scores[: 4 * near], beam[: 4 * near], size, near,
+                rows, space, graph, query, seen, epoch, opening, beam_scores[: 4 * near], beam[: 4 * near], size, near,
                 None, None, None, None, None, 0,
             )  # fmt: skip
             count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
         else:
             count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
             size, _, count, scored = advance(
-                rows, space, graph, query, seen, epoch, todo, beam_scores[: 8 * near], beam[: 8 * near], size, near,
+                rows, space, graph, query, seen, epoch, opening, beam_scores[: 8 * near], beam[: 8 * near], size, near,
                 None, None, leading, found_scores, found, count,
             )  # fmt: skip
         met = 0.0
@@ -201,21 +208,21 @@ def search(
         wider = _WIDER if share < _MOST and expected >= _EXPECTED and met <= _HARDLY * expected else 1
         if passes >= walk_from:
             ways[i] = WALK
-            wanted = width * np.sqrt(passes)
+            wanted = width * np.sqrt(max(passes, share))
             most = min(width, max(ids_out.shape[1], int(np.ceil(wanted))))
             if passes >= _MOST:
                 opened = int(np.rint(wanted / passes))
                 wide = min(room, max(size, opened + opened // 2))
                 size, _, _, more = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, opened,
+                    rows, space, graph, query, seen, epoch, opening, beam_scores[:wide], beam[:wide], size, opened,
                     None, None, None, None, None, 0,
                 )  # fmt: skip
                 scored += more
                 count = _passing_of(beam_scores, beam, size, leading, found_scores, found)
             if passes < _MOST or count < most:
-                wide = max(size, min(room, int(np.ceil(2 * most / passes))))
+                wide = max(size, int(min(room, np.ceil(2 * most / passes))))
                 size, _, count, more = advance(
-                    rows, space, graph, query, seen, epoch, todo, beam_scores[:wide], beam[:wide], size, wide, None,
+                    rows, space, graph, query, seen, epoch, opening, beam_scores[:wide], beam[:wide], size, wide, None,
                     None, leading, found_scores[:most], found[:most], min(count, most),
                 )  # fmt: skip
                 scored += more
@@ -224,8 +231,8 @@ def search(
             # The rows that pass lie apart from such a query and from each other: a walk over them alone misses more.
             found_scores, found = all_scores[: wider * width], all_found[: wider * width]
             count, more, work[i, 1] = _bridge(
-                rows, space, graph, query, seen, todo, beam, size, near, leading, enough, bridges, found_scores, found,
-                count,
+                rows, space, graph, query, seen, opening, beam, size, near, leading, enough, bridges, found_scores,
+                found, count,
             )  # fmt: skip
             scored += more
         else:

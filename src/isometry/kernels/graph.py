@@ -27,6 +27,18 @@ from isometry.kernels.compiled import kernel
 from isometry.kernels.hits import keep
 from isometry.kernels.lend import lent
 from isometry.kernels.score import QUERY_SPARE, decode, inlined, prepare, score, score_fine, touch, touch_row
+from isometry.kernels.simd import (
+    address,
+    count_reaching_f32,
+    exceeding_f32,
+    fill_f32,
+    first_f32,
+    load_f32,
+    lowest_bit,
+    rolled,
+    store_f32,
+    store_first_f32,
+)
 
 __all__ = [
     "Space",
@@ -40,7 +52,10 @@ __all__ = [
     "next_epoch",
     "note",
     "offer",
+    "offer_all",
+    "opening_room",
     "rank",
+    "rank_all",
     "reach",
     "repair",
     "scratch",
@@ -50,8 +65,11 @@ __all__ = [
     "trim",
 ]
 
-_AHEAD_BYTES = 3072
-"""How much to ask for ahead of its use: as many cache lines as a core can wait for at a time."""
+_AHEAD_BYTES = 32768
+"""How much to ask for ahead of its use."""
+_LANES = 16
+_COUNTED = 64
+"""So long a list is looked at as a whole: without a branch that depends on it."""
 
 
 class Space(NamedTuple):
@@ -77,19 +95,41 @@ def offer(scores, slots, size, value, slot):
     room = len(scores)
     if size == room and value <= scores[size - 1]:
         return size, room
+    low = _place(scores, size, value)
+    last = min(size, room - 1)
+    _shift(address(scores), low, last)
+    _shift(address(slots), low, last)
+    scores[low] = value
+    slots[low] = slot
+    return min(size + 1, room), low
+
+
+@inlined()
+def _place(scores, size, value):
+    """Return how many of a list, best first, are at least `value`: halved as long as it is long, then all at once."""
     low, high = 0, size
-    while low < high:
+    while high - low > _COUNTED:
         middle = (low + high) >> 1
         if scores[middle] >= value:
             low = middle + 1
         else:
             high = middle
-    for i in range(min(size, room - 1), low, -1):
-        scores[i] = scores[i - 1]
-        slots[i] = slots[i - 1]
-    scores[low] = value
-    slots[low] = slot
-    return min(size + 1, room), low
+    place, wanted = address(scores), fill_f32(value)
+    for at in range(low, high, _LANES):
+        rolled()
+        low += count_reaching_f32(first_f32(place + 4 * at, high - at), wanted)
+    return low
+
+
+@inlined()
+def _shift(place, first, last):
+    """Move entries of 32 bits, `first` to before `last`, one further."""
+    while last - first > _LANES:
+        rolled()
+        last -= _LANES
+        store_f32(place + 4 * last + 4, load_f32(place + 4 * last))
+    count = last - first
+    store_first_f32(place + 4 * first + 4, first_f32(place + 4 * first, count), count)
 
 
 @inlined()
@@ -134,12 +174,17 @@ def ahead_of(rows):
 
 @inlined()
 def enter(rows, space, entries, query, seen, epoch, beam_scores, beam):
-    """Put where walks begin into an empty beam; returns its size."""
-    size = 0
-    for entry in entries:
-        if seen[entry] != epoch:
-            seen[entry] = epoch
-            size, _ = offer(beam_scores, beam, size, rank(rows, space, query, entry), entry)
+    """Put where walks begin into an empty beam: the first entry, and the best of the others; returns its size."""
+    best, highest = entries[0], np.float32(-np.inf)
+    size, _ = offer(beam_scores, beam, 0, rank(rows, space, query, best), best)
+    seen[best] = epoch
+    for i in range(1, len(entries)):
+        value = rank(rows, space, query, entries[i])
+        if value > highest:
+            best, highest = entries[i], value
+    if seen[best] != epoch:
+        seen[best] = epoch
+        size, _ = offer(beam_scores, beam, size, highest, best)
     return size
 
 
@@ -156,8 +201,58 @@ def note(rows, other, seen, epoch, todo, count, ahead):
 
 
 @inlined()
+def opening_room(most):
+    """Return room for the slots and the ranks of as many rows as one may lead to."""
+    return np.empty(most, np.int32), np.empty(most + _LANES, np.float32)
+
+
+@inlined()
+def rank_all(rows, space, query, slots, count, ahead, values):
+    """Rank the first `count` slots into `values`; of these, `ahead` were asked for already."""
+    for j in range(count):
+        rolled()
+        if j + ahead < count:
+            touch(rows, slots[j + ahead])
+        values[j] = rank(rows, space, query, slots[j])
+
+
+@inlined()
+def offer_all(graph, slots, values, count, beam_scores, beam, size, at):
+    """Put rows into a beam that is opened from place `at` on; returns its size and from where to open it now."""
+    values[count : count + _LANES] = -np.inf
+    for first in range(0, count, _LANES):
+        least = beam_scores[size - 1] if size == len(beam_scores) else np.float32(-np.inf)
+        above = exceeding_f32(load_f32(address(values) + 4 * first), fill_f32(least))
+        while above:
+            j = first + lowest_bit(above)
+            above &= above - 1
+            size, place = offer(beam_scores, beam, size, values[j], slots[j])
+            if place <= at:
+                at = place
+                touch_row(graph, slots[j])
+    return size, at
+
+
+@inlined()
+def _keep_passing(passing, slots, values, count, found_scores, found, n_found):
+    """Put the rows that pass into `found`, and leave only those that are not further than all of it once it is full.
+
+    Returns how many were left, and how many were found.
+    """
+    left = 0
+    for j in range(count):
+        slot, value = slots[j], values[j]
+        if passing[slot]:
+            n_found, _ = offer(found_scores, found, n_found, value, slot)
+        if n_found < len(found) or value >= found_scores[n_found - 1]:
+            slots[left], values[left] = slot, value
+            left += 1
+    return left, n_found
+
+
+@inlined()
 def advance(
-    rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, until, trail_scores, trail, passing,
+    rows, space, graph, query, seen, epoch, room, beam_scores, beam, size, until, trail_scores, trail, passing,
     found_scores, found, n_found,
 ):  # fmt: skip
     """Best-first search with a beam as wide as its arrays, until the first `until` of it are opened.
@@ -168,6 +263,7 @@ def advance(
     Returns the sizes of the beam, of the trail (the rows whose neighbours were looked at, if it is asked for) and of
     `found`, and how many rows were scored. A row of the beam that was opened is stored as ``~slot``.
     """
+    todo, values = room
     ahead = ahead_of(rows)
     at = n_trail = scored = 0
     while at < min(size, until):
@@ -190,32 +286,22 @@ def advance(
             count = note(rows, other, seen, epoch, todo, count, ahead)
         at += 1
         scored += count
-        for j in range(count):
-            if j + ahead < count:
-                touch(rows, todo[j + ahead])
-            other = todo[j]
-            value = rank(rows, space, query, other)
-            if passing is not None:
-                if passing[other]:
-                    n_found, _ = offer(found_scores, found, n_found, value, other)
-                if n_found == len(found) and value < found_scores[n_found - 1]:
-                    continue
-            size, place = offer(beam_scores, beam, size, value, other)
-            if place <= at:
-                at = place
-                touch_row(graph, other)
+        rank_all(rows, space, query, todo, count, ahead, values)
+        if passing is not None:
+            count, n_found = _keep_passing(passing, todo, values, count, found_scores, found, n_found)
+        size, at = offer_all(graph, todo, values, count, beam_scores, beam, size, at)
         if at < size and beam[at] >= 0:
             touch_row(graph, beam[at])
     return size, n_trail, n_found, scored
 
 
 @inlined()
-def _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, trail_scores, trail):
+def _walk(rows, space, graph, entries, query, seen, room, beam_scores, beam, trail_scores, trail):
     """Search from the entries; returns the sizes of the beam and of the trail."""
     epoch = next_epoch(seen)
     size = enter(rows, space, entries, query, seen, epoch, beam_scores, beam)
     size, n_trail, _, _ = advance(
-        rows, space, graph, query, seen, epoch, todo, beam_scores, beam, size, len(beam), trail_scores, trail, None,
+        rows, space, graph, query, seen, epoch, room, beam_scores, beam, size, len(beam), trail_scores, trail, None,
         None, None, 0,
     )  # fmt: skip
     return size, n_trail
@@ -256,7 +342,7 @@ def search(
     space : Space
     graph : (n, degree) int32
     entries : (e,) int32
-        Slots to start from.
+        Slots to start from: the first, from which all can be reached, and the best of the others.
     row_ids : (n,) int64
         Id of each slot.
     twins : (n,) or (0,) int32
@@ -272,14 +358,14 @@ def search(
     """
     rows, fine, space, graph, entries, seen = lent((rows, fine, space, graph, entries, seen))
     rank_of, ids_out, scores_out = lent(((row_ids, twins), ids_out, scores_out))
-    room = np.empty(width, np.float32), np.empty(width, np.int32), np.empty(graph.shape[1], np.int32)
+    beam_room, room = (np.empty(width, np.float32), np.empty(width, np.int32)), opening_room(graph.shape[1])
     coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
-        beam_scores, beam, todo = lent(room)
+        (beam_scores, beam), opening = lent((beam_room, room))
         (values, codes), (fine_values, fine_codes) = lent((coarse_room, fine_room))
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, codes)
-        size, _ = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None)
+        size, _ = _walk(rows, space, graph, entries, query, seen, opening, beam_scores, beam, None, None)
         count = min(size, n_fine)
         for j in range(count):
             beam[j] = ~beam[j]
@@ -346,15 +432,15 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
     """Choose neighbours for `slots` by walks over the graph as it is, into `links` (len(slots), degree)."""
     rows, space, graph, entries, seen, links = lent((rows, space, graph, entries, seen, links))
     most = 4 * window
-    walk_room = np.empty(window, np.float32), np.empty(window, np.int32), np.empty(graph.shape[1], np.int32)
+    beam_room, room = (np.empty(window, np.float32), np.empty(window, np.int32)), opening_room(graph.shape[1])
     trail_room = np.empty(most, np.float32), np.empty(most, np.int32)
     near_room, query_room = _near_room(most), scratch(d)
     for i in range(len(slots)):
-        (beam_scores, beam, todo), (trail_scores, trail) = lent((walk_room, trail_room))
+        (beam_scores, beam), opening, (trail_scores, trail) = lent((beam_room, room, trail_room))
         (gaps, candidates, covered), (values, codes) = lent((near_room, query_room))
         slot = slots[i]
         query, top, slack = _as_query(rows, space, slot, values, codes)
-        _, n_trail = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, trail_scores, trail)
+        _, n_trail = _walk(rows, space, graph, entries, query, seen, opening, beam_scores, beam, trail_scores, trail)
         count = 0
         for j in range(n_trail):
             if trail[j] != slot:
@@ -474,7 +560,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
     room, as a tree over n rows uses n - 1 of n * degree places.
     """
     beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
-    todo = np.empty(graph.shape[1], np.int32)
+    room = opening_room(graph.shape[1])
     values, codes = scratch(d)
     spare = 0
     for i in range(len(slots)):
@@ -482,7 +568,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
         if reached[slot]:
             continue
         query, _, _ = _as_query(rows, space, slot, values, codes)
-        size, _ = _walk(rows, space, graph, entries, query, seen, todo, beam_scores, beam, None, None)
+        size, _ = _walk(rows, space, graph, entries, query, seen, room, beam_scores, beam, None, None)
         linked = False
         for j in range(size):
             linked = _hang(graph, parents, ~beam[j], slot)

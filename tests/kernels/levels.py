@@ -69,6 +69,9 @@ def sums(f32, f16, bf16, u8, u7, i8, out, whole, stored):
     whole[6] = simd.sum_i32(simd.where_larger(a, b, simd.count_from(0), simd.count_from(100)))
     whole[7] = simd.sum_i32(simd.dot_u7_i8(simd.zero_i32(), simd.load_u8(simd.address(u7)), simd.load_i8(oi)))
     out[11] = simd.sum_f32(simd.fill_f32(f32[1]))
+    out[12] = simd.sum_f32(simd.smaller_but_zero_f32(simd.size_f32(a), simd.fma(a, simd.zero_f32(), simd.zero_f32())))
+    out[13] = simd.sum_f32(simd.smaller_but_zero_f32(simd.size_f32(a), simd.size_f32(b)))
+    out[14] = simd.least_f32(b)
     for count in range(18):
         whole[8 + count] = simd.count_reaching_f32(simd.first_f32(at, count), b)
         simd.store_first_f32(simd.address(stored) + 64 * (count + 1), a, count)
@@ -117,7 +120,7 @@ def compare_operations(seed, extreme):
     bf16 = (rng.standard_normal(64).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     u8 = np.full(64, 255, np.uint8) if extreme else rng.integers(0, 256, 64, dtype=np.uint8)
     i8 = np.full(64, -128, np.int8) if extreme else rng.integers(-128, 128, 64, dtype=np.int8)
-    out, whole, stored = np.full(12, np.nan, np.float32), np.full(26, -1, np.int64), np.zeros((19, 16), np.float32)
+    out, whole, stored = np.full(15, np.nan, np.float32), np.full(26, -1, np.int64), np.zeros((19, 16), np.float32)
     f32[5] = f32[11] = 9
     sums(f32, half.view(np.uint16), bf16, u8, u8 >> 1, i8, out, whole, stored)
     a, b, c = f32[:16].astype(float), f32[16:32].astype(float), f32[32:48].astype(float)
@@ -125,6 +128,7 @@ def compare_operations(seed, extreme):
     terms = [a, np.concatenate([a * b, c]), np.concatenate([a, b]), np.zeros(1), half[:16].astype(float) * b]
     terms += [upper[:16] * b, u8[:16] * b, (u8[:16] & 15) * b, (u8[:16] >> 4) * b]
     terms += [np.maximum(a, b).max(keepdims=True), np.full(16, a[1]), np.full(16, a[1])]
+    terms += [np.abs(a), np.minimum(np.abs(a), np.abs(b)), b.min(keepdims=True)]
     for i, part in enumerate(terms):
         yield f"float {i}", float(out[i]), float(part.sum()), 1e-6 * float(np.abs(part).sum())
     wide, signed = u8.astype(int), i8.astype(int)

@@ -420,6 +420,20 @@ def _near(rows, space, query, top, slack, slot, candidates, gaps, count, wanted)
 
 
 @inlined()
+def _near_all(rows, space, query, top, slack, slot, candidates, gaps, count, wanted):
+    """Do the same with all of `wanted` up to the first -1."""
+    for other in wanted:
+        if other < 0:
+            break
+        touch(rows, other)
+    for other in wanted:
+        if other < 0:
+            break
+        count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, other)
+    return count
+
+
+@inlined()
 def _contains(slots, count, wanted):
     for i in range(count):  # noqa: SIM110 (Numba compiles no generator expressions)
         if slots[i] == wanted:
@@ -448,10 +462,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
                 if len(space.slack):
                     closeness += slack * space.slack[trail[j]]
                 count, _ = offer(gaps, candidates, count, closeness, trail[j])
-        for j in range(graph.shape[1]):
-            if graph[slot, j] < 0:
-                break
-            count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, graph[slot, j])
+        count = _near_all(rows, space, query, top, slack, slot, candidates, gaps, count, graph[slot])
         _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, links[i])
 
 
@@ -492,11 +503,8 @@ def link_back(rows, space, graph, targets, starts, sources, alpha, degree, d):
         if at == starts[i + 1]:
             continue
         query, top, slack = _as_query(rows, space, target, values, codes)
-        count = 0
-        for j in range(own):
-            count = _near(rows, space, query, top, slack, target, candidates, gaps, count, graph[target, j])
-        for j in range(at, starts[i + 1]):
-            count = _near(rows, space, query, top, slack, target, candidates, gaps, count, sources[j])
+        count = _near_all(rows, space, query, top, slack, target, candidates, gaps, 0, graph[target])
+        count = _near_all(rows, space, query, top, slack, target, candidates, gaps, count, sources[at : starts[i + 1]])
         kept = _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, graph[target, :degree])
         graph[target, kept:] = -1
 
@@ -513,11 +521,7 @@ def trim(rows, space, graph, slots, alpha, degree, d):
         if graph[slot, degree] < 0:
             continue
         query, top, slack = _as_query(rows, space, slot, values, codes)
-        count = 0
-        for j in range(room):
-            if graph[slot, j] < 0:
-                break
-            count = _near(rows, space, query, top, slack, slot, candidates, gaps, count, graph[slot, j])
+        count = _near_all(rows, space, query, top, slack, slot, candidates, gaps, 0, graph[slot])
         kept = _prune(rows, space, candidates, gaps, count, alpha, values, codes, covered, graph[slot, :degree])
         graph[slot, kept:] = -1
 

@@ -28,6 +28,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
+from isometry.kernels.compiled import summing
 from isometry.kernels.level import LEVEL
 from isometry.kernels.rows import (
     GROUP,
@@ -61,8 +62,12 @@ from isometry.kernels.simd import (
     e4m3_to_f32,
     e5m2_to_f32,
     f16_to_f32,
+    fill_f32,
     fma,
     high_nibbles,
+    larger_f32,
+    largest_f32,
+    least_f32,
     load_bits_as_u8,
     load_f32,
     load_i8,
@@ -73,6 +78,9 @@ from isometry.kernels.simd import (
     nibbles_as_f32,
     prefetch,
     rolled,
+    size_f32,
+    smaller_but_zero_f32,
+    store_f32,
     sum_f32,
     sum_i32,
     where_bits,
@@ -126,11 +134,42 @@ class Query(NamedTuple):
 
 
 @inlined()
+def _sizes(values):
+    """Return the largest size of the values, and the least of those that are not 0; `QUERY_SPARE` zeros are behind."""
+    at, most, least = address(values), zero_f32(), fill_f32(np.float32(np.inf))
+    for j in range(0, len(values) - QUERY_SPARE, 16):
+        rolled()
+        size = size_f32(load_f32(at + 4 * j))
+        most, least = larger_f32(most, size), smaller_but_zero_f32(least, size)
+    return largest_f32(most), least_f32(least)
+
+
+@summing
 def _sum(values):
     total = np.float64(0)
-    for value in values:
-        total += value
+    for j in range(len(values)):  # over the values themselves it would not be vectorised
+        total += values[j]
     return np.float32(total)
+
+
+@summing
+def _off_whole(values, inverse):
+    """Return how far the values times `inverse` are from whole numbers, at most."""
+    furthest = np.float32(0)
+    for j in range(len(values)):
+        value = values[j] * inverse
+        furthest = max(furthest, abs(value - np.rint(value)))
+    return furthest
+
+
+@summing
+def _round(values, inverse, codes):
+    """Write the values times `inverse` as whole numbers into `codes`; returns their sum."""
+    whole = np.int32(0)
+    for j in range(len(values)):
+        codes[j] = np.int8(np.rint(values[j] * inverse))
+        whole += np.int32(codes[j])
+    return whole
 
 
 @inlined()
@@ -139,18 +178,10 @@ def _scale_of(values):
 
     It is the least value where all others are multiples of it, as they are in codes: then nothing is rounded.
     """
-    largest, least = np.float32(0), np.float32(np.inf)
-    for value in values:
-        size = abs(value)
-        largest = max(largest, size)
-        if size > 0:
-            least = min(least, size)
+    largest, least = _sizes(values)
     if _TINY < least <= largest < np.float32(127.5) * least:
         inverse = np.float32(1) / least
-        j = 0
-        while j < len(values) and abs(values[j] * inverse - np.rint(values[j] * inverse)) < _WHOLE:
-            j += 1
-        if j == len(values):
+        if _off_whole(values[:16], inverse) < _WHOLE and _off_whole(values, inverse) < _WHOLE:
             return least, inverse
     scale = largest / np.float32(127)
     return scale, np.float32(1) / scale if scale > _TINY else np.float32(0)
@@ -166,10 +197,7 @@ def _prepare_total(rows, values, codes):
 
 def _prepare_bytes(rows, values, codes):
     scale, inverse = _scale_of(values)
-    whole = np.int64(0)
-    for j in range(len(values) - QUERY_SPARE):
-        codes[j] = np.int8(np.rint(values[j] * inverse))
-        whole += codes[j]
+    whole = _round(values[: len(values) - QUERY_SPARE], inverse, codes)
     return Query(values, codes, scale, _sum(values), scale * np.float32(whole))
 
 
@@ -179,11 +207,9 @@ def _prepare_nibbles(rows, values, codes):
     n_bytes, whole = rows.codes.shape[1], np.int64(0)
     for first in range(0, n_bytes, 64):
         half = min(64, n_bytes - first)
-        for i in range(half):
-            low = np.int8(np.rint(values[2 * first + i] * inverse))
-            high = np.int8(np.rint(values[2 * first + half + i] * inverse))
-            codes[2 * first + i], codes[2 * first + 64 + i] = low, high
-            whole += np.int64(low) + np.int64(high)
+        low, high = 2 * first, 2 * first + half
+        whole += _round(values[low:high], inverse, codes[2 * first :])
+        whole += _round(values[high : high + half], inverse, codes[2 * first + 64 :])
     return Query(values, codes, scale, _sum(values), scale * np.float32(whole))
 
 
@@ -513,6 +539,25 @@ def _one_level(prepare: Any, codes: _Codes) -> _Layout:
     return _Layout(prepare, score, score_fine, decode, touch)
 
 
+def _nibbles_layout() -> _Layout:
+    layout = _one_level(_prepare_halves, _NIBBLES)
+    if LEVEL == "plain":
+        return layout
+
+    def decode(rows, slot, out):
+        row, to, n_bytes = _row(rows.codes, slot), address(out), rows.codes.shape[1]
+        step, low = fill_f32(rows.constants[slot, 0]), fill_f32(rows.constants[slot, 1])
+        for first in range(0, n_bytes, 64):
+            half = min(64, n_bytes - first)
+            for at in range(0, half, 16):
+                both, place = load_u8x16(row + first + at), to + 4 * (2 * first + at)
+                store_f32(place, fma(nibbles_as_f32(both, 0), step, low))
+                store_f32(place + 4 * half, fma(nibbles_as_f32(both, 4), step, low))
+        out[len(out) - QUERY_SPARE : 2 * n_bytes] = 0
+
+    return layout._replace(decode=decode)
+
+
 def _planes_layout() -> _Layout:
     plain = LEVEL == "plain"
     quick = _plain_planes(np.int32) if plain else _dot_planes_i8
@@ -635,7 +680,7 @@ _LAYOUTS: dict[type, _Layout] = {
     Float8E5M2Rows: _scaled_layout(_dot_floats(e5m2_to_f32), _float8(2)),
     BitRows: _one_level(_prepare_bytes, _BITS),
     ByteRows: _one_level(_prepare_bytes, _BYTES),
-    NibbleRows: _one_level(_prepare_halves, _NIBBLES),
+    NibbleRows: _nibbles_layout(),
     NibbleNibbleRows: _two_level(_NIBBLES, _NIBBLES, 15),
     NibbleByteRows: _two_level(_NIBBLES, _BYTES, 255),
     ByteNibbleRows: _two_level(_BYTES, _NIBBLES, 15),

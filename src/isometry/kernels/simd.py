@@ -53,6 +53,7 @@ __all__ = [
     "larger_f32",
     "larger_u16",
     "largest_f32",
+    "least_f32",
     "load_bits_as_u8",
     "load_f32",
     "load_i8",
@@ -68,6 +69,8 @@ __all__ = [
     "prefetch",
     "reaching_u16",
     "rolled",
+    "size_f32",
+    "smaller_but_zero_f32",
     "spread_f32",
     "spread_u16",
     "store_f32",
@@ -510,6 +513,19 @@ def larger_f32(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+@_operation(F32X16, F32X16)
+def size_f32(builder: Any, a: Any) -> Any:
+    """Each lane without its sign."""
+    return _call(builder, "llvm.fabs.v16f32", F32X16.ir, a)
+
+
+@_operation(F32X16, F32X16, F32X16)
+def smaller_but_zero_f32(builder: Any, a: Any, b: Any) -> Any:
+    """The smaller one of two, lane by lane, but `a` where `b` is 0."""
+    counts = builder.fcmp_ordered("!=", b, _constant(F32X16.ir, 0.0))
+    return builder.select(builder.and_(counts, builder.fcmp_ordered("<", b, a)), b, a)
+
+
 @_operation(I32X16, F32X16, F32X16, I32X16, I32X16)
 def where_larger(builder: Any, a: Any, b: Any, i: Any, j: Any) -> Any:
     """The lanes of i where a > b, of j elsewhere."""
@@ -520,6 +536,12 @@ def where_larger(builder: Any, a: Any, b: Any, i: Any, j: Any) -> Any:
 def largest_f32(builder: Any, a: Any) -> Any:
     """The largest lane."""
     return _call(builder, "llvm.vector.reduce.fmax.v16f32", _FLOAT, a)
+
+
+@_operation(types.float32, F32X16)
+def least_f32(builder: Any, a: Any) -> Any:
+    """The least lane."""
+    return _call(builder, "llvm.vector.reduce.fmin.v16f32", _FLOAT, a)
 
 
 @_operation(types.int32, F32X16, I32X16)

@@ -29,10 +29,10 @@ from isometry.kernels.simd import (
     add_found_u16,
     address,
     exceeding_f32,
+    fill_f32,
     load_f32,
     lowest_bit,
     prefetch,
-    spread_f32,
     spread_u16,
     store_u16,
 )
@@ -274,16 +274,17 @@ def search(
     rows, fine, space, graph, entries, seen = lent((rows, fine, space, graph, entries, seen))
     rank_of, links, ids_out, scores_out = lent(((row_ids, twins), links, ids_out, scores_out))
     codes, numbers, ends, signs = links
+    lowest_rank = np.float32(-np.inf)
     n, d, groups = len(codes), signs.shape[1], codes.shape[1]
     bits = bits_of(codes.shape[2])
     walk_room = np.empty(width, np.float32), np.empty(width, np.int32)
     found_room = np.empty(width, np.float32), np.empty(width, np.int32)
     link_room = np.empty((bits // 4, 2, 16), np.uint8), np.empty(GROUP, np.uint16), np.empty(GROUP, np.float32)
     rooms = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
-    turn_room = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(1, np.float32)
+    turn_room = np.empty(d, np.float32), np.empty(d, np.float32)
     for i in range(len(queries)):
         (beam_scores, beam), (found_scores, found) = lent((walk_room, found_room))
-        ((values, coded), (fine_values, fine_coded)), (turned, spare, worst) = lent((rooms, turn_room))
+        ((values, coded), (fine_values, fine_coded)), (turned, spare) = lent((rooms, turn_room))
         tables, sums, estimates = lent(link_room)
         values[: queries.shape[1]] = queries[i]
         query = prepare(rows, values, coded)
@@ -306,8 +307,7 @@ def search(
                 for j in range(GROUP):
                     product = step * np.float32(sums[j]) + lowest
                     estimates[j] = value + (known[j] * product + known[_ADDED + j])
-                worst[0] = beam_scores[size - 1] if size == width else np.float32(-np.inf)
-                place, least = address(estimates), spread_f32(address(worst))
+                place, least = address(estimates), fill_f32(beam_scores[size - 1] if size == width else lowest_rank)
                 above = exceeding_f32(load_f32(place), least) | exceeding_f32(load_f32(place + 64), least) << 16
                 while above:
                     j = lowest_bit(above)

@@ -105,6 +105,25 @@ def test_every_row_can_be_reached_after_any_change(metric, degree):
     assert_sound(index)
 
 
+def test_walks_begin_at_rows_that_are_in_the_graph_and_miss_none():
+    x = clustered(6000, 16, 5)
+    x[::3] = x[0]
+    index = index_from_spec("LVQ8,Vamana16", metric="l2").build(x)
+    there = set(range(6000))
+    for change in ("build", "remove", "add"):
+        if change == "remove":
+            gone = np.random.default_rng(0).permutation(6000)[:3000]
+            index.remove(gone)
+            there -= set(gone.tolist())
+        elif change == "add":
+            there |= set(index.add(clustered(2000, 16, 6)).tolist())
+        starts = index._starts().tolist()
+        assert starts[0] == index._entries[0]
+        assert len(starts) > 2
+        assert set(starts) <= set(index._twins.leaders(index._slots.used()).tolist())
+        assert set(index.search(x[:1], len(there), effort=len(there))[0][0].tolist()) == there
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("spec", "least"),

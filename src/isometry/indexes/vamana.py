@@ -103,7 +103,7 @@ class Vamana(Levelled):
     link_bits : int, optional
         Bits of a code that is kept beside each link, 16 to 8192 and a multiple of 16; there is at most one for each
         value that the walk reads. A walk then reads one row where it would read `degree`, and estimates the others from
-        their codes: twice as fast at 1,024 dimensions, slower at 384. It takes ``degree (bits / 8 + 12)`` bytes per
+        their codes: a fifth faster at 1,024 dimensions, slower at 384. It takes ``degree (bits / 8 + 12)`` bytes per
         vector, with `degree` rounded up to a multiple of 32. Not for codecs that look scores up in tables.
 
     Notes

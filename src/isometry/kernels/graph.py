@@ -90,7 +90,8 @@ class Space(NamedTuple):
 def offer(scores, slots, size, value, slot):
     """Put an entry into a list kept best first, behind equal scores, if there is room or it is better than the last.
 
-    Returns the new size, and its place: the length of the list when it was refused.
+    The list is two arrays, float32 and int32. Returns the new size, and the place of the entry: the length of the list
+    when it was refused.
     """
     room = len(scores)
     if size == room and value <= scores[size - 1]:
@@ -257,8 +258,8 @@ def advance(
 ):  # fmt: skip
     """Best-first search with a beam as wide as its arrays, until the first `until` of it are opened.
 
-    Where `passing` is given, the best rows that it marks are put into `found`; once that is full, rows further than all
-    of it are let go, and the search ends when nothing nearer is left to open.
+    `room` is an `opening_room`. Where `passing` is given, the best rows that it marks are put into `found`; once that
+    is full, rows further than all of it are let go, and the search ends when nothing nearer is left to open.
 
     Returns the sizes of the beam, of the trail (the rows whose neighbours were looked at, if it is asked for) and of
     `found`, and how many rows were scored. A row of the beam that was opened is stored as ``~slot``.

@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 _AHEAD_BYTES = 32768
-"""How much to ask for ahead of its use."""
+"""How much to ask for ahead of its use: a small part of the second level of the cache."""
 _LANES = 16
 _COUNTED = 64
 """So long a list is looked at as a whole: without a branch that depends on it."""

@@ -115,8 +115,8 @@ class Vamana(Levelled):
 
     Vectors whose codes are equal share one place in the graph, so duplicates, however many, neither slow it down nor
     hide each other (rows of unlike labels have a place each). Every vector can be reached from one, the entry. A search
-    begins there and, without a filter, at the nearest of one row in 1,024, up to 256 rows. Any number of
-    threads may search at once; `build`, `add` and `remove` must have the index to themselves.
+    begins there and, without a filter, at the nearest of one row in 1,024, up to 256 rows. Any number of threads may
+    search at once; `build`, `add` and `remove` must have the index to themselves.
 
     With `link_bits` a search without a filter takes O(effort) scores and estimates O(effort degree) more; filters and
     labels walk as they do without. After `add` and `remove` only links that changed get new codes.
@@ -131,8 +131,8 @@ class Vamana(Levelled):
     Subramanya et al., DiskANN, NeurIPS 2019 (graph); Singh et al., FreshDiskANN, arXiv:2105.09613 (removal);
     Gollapudi et al., Filtered-DiskANN, WWW 2023 (links of labels, there in the same graph);
     Tepper et al., LeanVec, TMLR 2024, arXiv:2312.16335 (two copies of a vector); Gou et al., SymphonyQG, SIGMOD 2025,
-    arXiv:2411.12229 (codes beside links). Unlike the first, distances between
-    stored vectors are taken from their codes; ``cosine`` and ``dot`` link vectors as if lifted to one sphere.
+    arXiv:2411.12229 (codes beside links). Unlike the first, distances between stored vectors are taken from their
+    codes; ``cosine`` and ``dot`` link vectors as if lifted to one sphere.
 
     Examples
     --------

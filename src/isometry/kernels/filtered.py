@@ -20,6 +20,7 @@ from isometry.kernels.graph import (
     advance,
     ahead_of,
     enter,
+    list_room,
     next_epoch,
     note,
     offer,
@@ -172,8 +173,7 @@ def search(
     """
     rows, fine, space, graph, entries, passing = lent((rows, fine, space, graph, entries, passing))
     leading, seen, rank_of, ids_out, scores_out = lent((leading, seen, (row_ids, twins), ids_out, scores_out))
-    beam_room = np.empty(room, np.float32), np.empty(room, np.int32)
-    found_room = np.empty(_WIDER * width, np.float32), np.empty(_WIDER * width, np.int32)
+    beam_room, found_room = list_room(room), list_room(_WIDER * width)
     open_room = opening_room(2 * graph.shape[1] + enough), np.empty(graph.shape[1], np.int32)
     coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):

@@ -47,8 +47,10 @@ __all__ = [
     "connect",
     "digests",
     "enter",
+    "least_wanted",
     "link_back",
     "link_forward",
+    "list_room",
     "next_epoch",
     "note",
     "offer",
@@ -103,6 +105,18 @@ def offer(scores, slots, size, value, slot):
     scores[low] = value
     slots[low] = slot
     return min(size + 1, room), low
+
+
+@inlined()
+def list_room(most):
+    """Return room for a list: scores and slots."""
+    return np.empty(most, np.float32), np.empty(most, np.int32)
+
+
+@inlined()
+def least_wanted(scores, size):
+    """Return what an entry must exceed to come into a list: nothing as long as there is room."""
+    return scores[size - 1] if size == len(scores) else np.float32(-np.inf)
 
 
 @inlined()
@@ -222,8 +236,8 @@ def offer_all(graph, slots, values, count, beam_scores, beam, size, at):
     """Put rows into a beam that is opened from place `at` on; returns its size and from where to open it now."""
     values[count : count + _LANES] = -np.inf
     for first in range(0, count, _LANES):
-        least = beam_scores[size - 1] if size == len(beam_scores) else np.float32(-np.inf)
-        above = exceeding_f32(load_f32(address(values) + 4 * first), fill_f32(least))
+        least = fill_f32(least_wanted(beam_scores, size))
+        above = exceeding_f32(load_f32(address(values) + 4 * first), least)
         while above:
             j = first + lowest_bit(above)
             above &= above - 1
@@ -359,7 +373,7 @@ def search(
     """
     rows, fine, space, graph, entries, seen = lent((rows, fine, space, graph, entries, seen))
     rank_of, ids_out, scores_out = lent(((row_ids, twins), ids_out, scores_out))
-    beam_room, room = (np.empty(width, np.float32), np.empty(width, np.int32)), opening_room(graph.shape[1])
+    beam_room, room = list_room(width), opening_room(graph.shape[1])
     coarse_room, fine_room = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     for i in range(len(queries)):
         (beam_scores, beam), opening = lent((beam_room, room))
@@ -447,8 +461,7 @@ def link_forward(rows, space, graph, entries, slots, window, alpha, d, seen, lin
     """Choose neighbours for `slots` by walks over the graph as it is, into `links` (len(slots), degree)."""
     rows, space, graph, entries, seen, links = lent((rows, space, graph, entries, seen, links))
     most = 4 * window
-    beam_room, room = (np.empty(window, np.float32), np.empty(window, np.int32)), opening_room(graph.shape[1])
-    trail_room = np.empty(most, np.float32), np.empty(most, np.int32)
+    beam_room, room, trail_room = list_room(window), opening_room(graph.shape[1]), list_room(most)
     near_room, query_room = _near_room(most), scratch(d)
     for i in range(len(slots)):
         (beam_scores, beam), opening, (trail_scores, trail) = lent((beam_room, room, trail_room))
@@ -564,7 +577,7 @@ def connect(rows, space, graph, entries, slots, reached, parents, window, d, see
     An edge is only given up where another way to its end exists: the tree of `parents` stays whole. There is always
     room, as a tree over n rows uses n - 1 of n * degree places.
     """
-    beam_scores, beam = np.empty(window, np.float32), np.empty(window, np.int32)
+    beam_scores, beam = list_room(window)
     room = opening_room(graph.shape[1])
     values, codes = scratch(d)
     spare = 0

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isometry.kernels.compiled import kernel, summing
-from isometry.kernels.graph import enter, next_epoch, offer, rank, scratch, settle
+from isometry.kernels.graph import enter, least_wanted, list_room, next_epoch, offer, rank, scratch, settle
 from isometry.kernels.lend import lent
 from isometry.kernels.level import LOOKS_UP
 from isometry.kernels.rotate import rotate_row, rotate_rows
 from isometry.kernels.rows import GROUP
-from isometry.kernels.score import decode, inlined, prepare, touch
+from isometry.kernels.score import decode, inlined, prepare, touch, touch_row
 from isometry.kernels.simd import (
     add_found_u16,
     address,
@@ -274,11 +274,9 @@ def search(
     rows, fine, space, graph, entries, seen = lent((rows, fine, space, graph, entries, seen))
     rank_of, links, ids_out, scores_out = lent(((row_ids, twins), links, ids_out, scores_out))
     codes, numbers, ends, signs = links
-    lowest_rank = np.float32(-np.inf)
     n, d, groups = len(codes), signs.shape[1], codes.shape[1]
     bits = bits_of(codes.shape[2])
-    walk_room = np.empty(width, np.float32), np.empty(width, np.int32)
-    found_room = np.empty(width, np.float32), np.empty(width, np.int32)
+    walk_room, found_room = list_room(width), list_room(width)
     link_room = np.empty((bits // 4, 2, 16), np.uint8), np.empty(GROUP, np.uint16), np.empty(GROUP, np.float32)
     rooms = scratch(queries.shape[1]), scratch(fine_queries.shape[1])
     turn_room = np.empty(d, np.float32), np.empty(d, np.float32)
@@ -307,7 +305,7 @@ def search(
                 for j in range(GROUP):
                     product = step * np.float32(sums[j]) + lowest
                     estimates[j] = value + (known[j] * product + known[_ADDED + j])
-                place, least = address(estimates), fill_f32(beam_scores[size - 1] if size == width else lowest_rank)
+                place, least = address(estimates), fill_f32(least_wanted(beam_scores, size))
                 above = exceeding_f32(load_f32(place), least) | exceeding_f32(load_f32(place + 64), least) << 16
                 while above:
                     j = lowest_bit(above)
@@ -320,9 +318,7 @@ def search(
             at = _next(beam, at, size)
             if at < size and beam[at] != expected:
                 touch(rows, beam[at])
-                place = _group(codes, beam[at], 0)
-                for line in range(codes.strides[0] // _LINE):
-                    prefetch(place + _LINE * line)
+                touch_row(codes, beam[at])
         fine_values[: fine_queries.shape[1]] = fine_queries[i]
         again = prepare(fine, fine_values, fine_coded)
         settle(fine, space, again, found, min(n_found, n_fine), rank_of, None, scores_out[i], ids_out[i])

@@ -24,17 +24,19 @@ assert twice(21) == 42
 print(sum(twice.stats.cache_hits.values()), sum(twice.stats.cache_misses.values()))
 """
 MANY = """
-import numpy as np, time
+import sys, time, numpy as np
 from pathlib import Path
 from isometry.kernels import compiled
 @compiled.kernel
 def twice(x):
     return x + x
-Path(READY).touch()
-while len(list(Path(READY).parent.glob("ready*"))) < 3:
+ready, kinds, *compiled_before = sys.argv[1:]
+Path(ready).touch()
+while len(list(Path(ready).parent.glob("ready*"))) < 3:
     time.sleep(0.001)
-for kind in KINDS:
+for kind in kinds.split():
     assert twice(np.dtype(kind).type(3)) == 6
+assert not (compiled_before and twice.stats.cache_misses), twice.stats
 """
 KINDS = ["int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "uint64"]
 
@@ -103,25 +105,24 @@ def test_a_full_disk_only_costs_the_cache(tmp_path):
 def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path):
     """Each compiles for the same types in another order; afterwards all are there, each as what it is."""
     environment = os.environ | {"ISOMETRY_CACHE": str(tmp_path / "cache")}
-    file = tmp_path / "kernels.py"
-    started = []
-    for i in range(3):
-        kinds = KINDS[3 * i :] + KINDS[: 3 * i]
-        # Numba knows a kernel by its file: all three processes run the same one.
-        code = MANY.replace("READY", "sys.argv[1]").replace("KINDS", "sys.argv[2].split()").replace(
-            "import numpy", "import sys, numpy"
-        )  # fmt: skip
-        words = [*command(file, code), str(tmp_path / f"ready{i}"), " ".join(kinds)]
-        started.append(subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True))
-    for process in started:
-        _, errors = process.communicate(timeout=120)
+    # Numba knows a kernel by its file: all processes run the same one, which nothing may write to from here on.
+    base = command(tmp_path / "kernels.py", MANY)
+
+    def start(i: int, *more: str) -> subprocess.Popen:
+        words = [*base, str(tmp_path / f"ready{i}"), " ".join(KINDS[3 * i :] + KINDS[: 3 * i]), *more]
+        return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def finish(process: subprocess.Popen) -> None:
+        with process:
+            try:
+                _, errors = process.communicate(timeout=120)
+            finally:
+                process.kill()
         assert process.returncode == 0, errors
-    for i in range(3):
-        (tmp_path / f"ready{i}").touch()
-    last = file.read_text() + "\nassert not twice.stats.cache_misses, twice.stats\n"
-    words = [*command(file, last), str(tmp_path / "ready0"), " ".join(KINDS)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+
+    for process in [start(i) for i in range(3)]:
+        finish(process)
+    finish(start(0, "compiled"))
 
 
 def test_a_change_reaches_what_imports_it_and_nothing_else(monkeypatch, tmp_path):

@@ -87,21 +87,6 @@ def test_finished_scores_are_those_of_the_metric(metric, parts):
     np.testing.assert_allclose(scores, expected, atol=0.01 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_rows_are_as_far_apart_as_their_space_says(metric):
-    x = vectors()
-    levels, _ = fitted(metric, x)
-    slots = np.arange(80, dtype=np.int32)
-    space = levels.link_space(slots, *levels.link_rows())
-    rows = values_of(levels.walk, 24).astype(float)
-    if metric != "l2":  # lifted to a sphere
-        np.testing.assert_allclose(np.square(rows).sum(1) + np.square(space.slack), space.top, rtol=1e-5)
-        assert len(space.bias) == 0
-    else:
-        np.testing.assert_allclose(space.bias, -np.square(rows).sum(1) / 2, rtol=1e-5)
-        assert len(space.slack) == 0
-
-
 def test_rows_that_are_added_are_coded_as_the_others():
     x, more = vectors(), vectors(10, seed=1)
     levels, _ = fitted("l2", x, codec=LVQ(4, 8))
@@ -253,8 +238,6 @@ def test_a_codec_of_tables_scores_as_it_decodes(metric, refine):
     if metric == "l2":
         products = np.minimum(2 * products - np.square(x).sum(1) - np.square(q).sum(1)[:, None], 0)
     np.testing.assert_allclose(scores_of(levels, (q + centre).astype(np.float32)), products, atol=2e-3)
-    rows, dim = levels.link_rows()
-    assert (type(rows), dim) == (ByteRows, 24)
 
 
 def test_what_is_held_out_is_kept_but_teaches_nothing():

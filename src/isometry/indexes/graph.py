@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isometry.indexes.levels import frozen
 from isometry.kernels import graph as kernels
-from isometry.kernels.rows import padded_copy, values_of
+from isometry.kernels.rows import padded_copy, values_at
 from isometry.kernels.scan import best
 from isometry.threads import Scratch, run_parts
 
@@ -128,8 +128,7 @@ class Linker:
 
     def nearest(self, slot: int, slots: Slots) -> Slots:
         """Return which of `slots` is nearest to the row that is, or was, in `slot`; shape (1,)."""
-        layout: Any = type(self._rows)
-        query = values_of(layout(*(array[slot : slot + 1] for array in self._rows)), self._dim)
+        query = values_at(self._rows, np.array([slot]), self._dim)
         scores, found = np.empty((1, 1), np.float32), np.empty((1, 1), np.int32)
         best(self._rows, self._space, frozen(slots), query, scores, found)
         return found[0]

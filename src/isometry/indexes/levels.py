@@ -321,37 +321,6 @@ class Levels:
 
         return Space(self.bias, _EMPTY_FROZEN, np.float32(0))
 
-    def link_rows(self) -> tuple[Rows, int]:
-        """Return the rows that are compared with each other to link them, and their dimensions.
-
-        They are those of the walk. Only of tables there is no product of two rows: there each is decoded, and kept by
-        8 bits per dimension for as long as it takes to link.
-        """
-        if not isinstance(self.walk, TableRows):
-            return self.walk, self.walk_dim
-        from isometry.codecs import LVQ
-
-        codec, coder = self._part("codec"), LVQ(bits=8)
-        decoded = codec.inverse_transform(self.walk.codes) - codec.mean_
-        return frozen_rows(coder.rows(coder.fit_transform(decoded))), decoded.shape[1]
-
-    def link_space(self, slots: NDArray[np.int32], rows: Rows, dim: int) -> Space:
-        """Return how the `link_rows` in `slots` are compared: by distance, unless it is ``l2`` as if on one sphere.
-
-        Under cosine only zero vectors are far inside of it: left there, half as far from any row as two that have
-        nothing in common, one of them would make nearly all links superfluous.
-        """
-        from isometry.kernels.graph import Space, squares
-
-        norms = np.zeros(len(rows[0]), np.float32)
-        found = np.empty(len(slots), np.float32)
-        squares(rows, slots, dim, found)
-        norms[slots] = found
-        if self.metric == "l2":
-            return Space(frozen(norms / -2), _EMPTY_FROZEN, np.float32(0))
-        largest = norms.max(initial=0)
-        return Space(_EMPTY_FROZEN, frozen(np.sqrt(largest - norms)), largest)
-
     @property
     def rescores(self) -> bool:
         """Whether the fine level may put rows in another order than the walk."""

@@ -36,6 +36,7 @@ from isometry.indexes.labels import Labels, check_labels
 from isometry.indexes.levelled import Levelled, check_memory
 from isometry.indexes.levels import Levels, Queries, check_norms, frozen
 from isometry.indexes.linkcodes import STEP, LinkCodes
+from isometry.indexes.linkrows import link_rows, link_space
 from isometry.indexes.locality import near_order
 from isometry.indexes.slots import Slots
 from isometry.indexes.spec import PartSpec, chain_text
@@ -112,6 +113,11 @@ class Vamana(Levelled):
     O(effort degree) scores, both growing with log n. Memory is what the codecs need, 4 degree + 12 bytes per vector,
     and n bytes per thread that searches. `add` and `remove` cost O(n degree) once per call beside the work per row:
     hand over many rows at a time.
+
+    Where a walk reads floats, and 16 MiB of them or more, `build` links them by 8 bits per dimension, which it keeps
+    for as long as it takes: recall is the same within .003 and building takes half the time or less. It looks first
+    whether the nearest of some vectors stay nearest; if not, as where large values hide small differences, floats are
+    compared.
 
     Vectors whose codes are equal share one place in the graph, so duplicates, however many, neither slow it down nor
     hide each other (rows of unlike labels have a place each). Every vector can be reached from one, the entry. A search
@@ -258,7 +264,7 @@ class Vamana(Levelled):
         leaders = twins.pair(levels.walk, np.empty(0, np.int32), slots.used(), [each.codes for each in attributes])
         entry = _most_central(short, leaders)
         del short
-        linker = self._linker(levels, slots)
+        linker = self._linker(levels, slots, leaders)
         graph, entries = self._link(linker, leaders, entry, progress)
         for each in attributes:
             each.link(linker, entry, leaders, leaders, self.seed, progress)
@@ -683,11 +689,12 @@ class Vamana(Levelled):
         order = np.random.default_rng(self.seed).permutation(leaders)
         return linker.build([(entry, order)], progress), np.array([entry], np.int32)
 
-    def _linker(self, levels: Levels, slots: Slots) -> Linker:
+    def _linker(self, levels: Levels, slots: Slots, anew: NDArray[np.int32] | None = None) -> Linker:
+        """Return what links rows; `anew` are those of a graph that is yet to be made."""
         from isometry.indexes.graph import Linker
 
-        rows, dim = levels.link_rows()
-        space = levels.link_space(slots.used(), rows, dim)
+        rows, dim = link_rows(levels, anew, self.threads)
+        space = link_space(self.metric, slots.used(), rows, dim)
         return Linker(rows, space, dim, self.degree, self.window, self.alpha, self.threads)
 
     def _uncoded(self, levels: Levels) -> LinkCodes | None:

@@ -31,6 +31,7 @@ __all__ = ["every_spec", "warm_up"]
 
 _FLOATS = ("Float32", "Float16", "BFloat16")
 _LEVELS = ("LVQ8", "LVQ4")
+_BYTES = "LVQ8,Vamana2"
 _TWO_LEVELS = ("LVQ4x4", "LVQ4x8", "LVQ8x4", "LVQ8x8")
 _SMALL = ("Binary", "Float4", "Float8", "Int4", "Int8", "PQ2", "RaBitQ2")
 """One codec for each of the other layouts; where they walk, full vectors that put hits in order are ``LVQ8``."""
@@ -79,7 +80,10 @@ def warm_up(
     """
     for spec in specs:
         index_from_spec(spec)
-    specs = sorted({_smallest(spec) for spec in specs}, key=lambda spec: ("->" in spec, spec))
+    smallest = {_smallest(spec) for spec in specs}
+    if any(map(_walks_floats, smallest)):
+        smallest.add(_BYTES)  # by these many floats are linked
+    specs = sorted(smallest, key=lambda spec: ("->" in spec, spec))
     workers = min(threads or processors(), len(specs))
     if workers < 2:
         for done, spec in enumerate(specs):
@@ -109,6 +113,11 @@ def _smallest(spec: str) -> str:
         index = PartSpec(index.name, (2,))
     encoded = any(part.name == MultiVector.spec_around for part in parsed.transforms)
     return str(replace(parsed, transforms=(PartSpec(MultiVector.spec_around, (1, 3, 2)),) * encoded, index=index))
+
+
+def _walks_floats(spec: str) -> bool:
+    parsed = parse_spec(spec)
+    return parsed.index.name == Vamana.spec_name and (parsed.codec is None or parsed.codec.name in _FLOATS)
 
 
 def _drive(spec: str) -> None:

@@ -78,6 +78,7 @@ __all__ = [
     "unpack_nibbles",
     "unpack_planes",
     "unturned",
+    "values_at",
     "values_of",
 ]
 
@@ -363,6 +364,11 @@ def codes_of(stored: NDArray[np.uint8], bits: int, d: int) -> NDArray[np.uint8]:
     if bits == 1:
         return np.unpackbits(stored, axis=1, count=d, bitorder="little")
     return unpack_nibbles(stored, d) if bits == 4 else stored[:, :d]
+
+
+def values_at(rows: Any, slots: NDArray[np.int32], d: int) -> NDArray[np.float32]:
+    """Return the values (m, d) of some rows; not of `TurnedRows`."""
+    return values_of(type(rows)(*(array[slots] for array in rows)), d)
 
 
 def values_of(rows: Rows, d: int) -> NDArray[np.float32]:

@@ -132,3 +132,36 @@ def test_other_sparse_makes_are_left_to_torch(tmp_path, minilm_folder):
     assert recipe_of_folder(tmp_path / "model", "sparse") is None
     assert recipe_of_folder(tmp_path / "plain", "dense") is None
     assert load_encoder(tmp_path / "model", device="cpu").engine.startswith("torch")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_last_layers_are_pooled_side_by_side(tmp_path, minilm_folder, pooling):
+    model = tiny(tmp_path, str(minilm_folder), pooling=pooling)
+    two = load_encoder(tmp_path / "model", engine="openvino", precision="float32", last_layers=2)
+    one = load_encoder(tmp_path / "model", engine="openvino", precision="float32", last_layers=1)
+    assert (one.dim, two.dim) == (32, 64)
+    assert one.fingerprint == load_encoder(model, engine="openvino").fingerprint != two.fingerprint
+    assert load_encoder(model, engine="openvino", last_layers=2).fingerprint == two.fingerprint
+    texts = TEXTS[:2]
+    inputs = model.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.transformers_model(**inputs, output_hidden_states=True).hidden_states[-2:]
+    mask = inputs["attention_mask"][:, :, None]
+    pooled = [(x * mask).sum(1) / mask.sum(1) if pooling == "mean" else x[:, 0] for x in states]
+    expected = torch.nn.functional.normalize(torch.cat(pooled, 1)).numpy()
+    np.testing.assert_allclose(two.encode_document(texts), expected, atol=1e-5)
+
+
+def test_layers_that_cannot_be_pooled_are_refused(tmp_path, minilm_folder):
+    tiny(tmp_path, str(minilm_folder), dense=torch.nn.Tanh())
+    for source, options in (
+        (minilm_folder, {"last_layers": 7}),
+        (minilm_folder, {"last_layers": 2, "engine": "torch"}),
+        (tmp_path / "model", {"last_layers": 2}),
+        ("wordllama", {"last_layers": 2}),
+        (load_encoder("wordllama"), {"last_layers": 2}),
+    ):
+        with pytest.raises(InvalidInput, match="last_layers is"):
+            load_encoder(source, **options)
+    with pytest.raises(InvalidInput, match="last_layers"):
+        load_encoder(minilm_folder, last_layers=0)

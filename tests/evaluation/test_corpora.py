@@ -97,7 +97,7 @@ def test_too_few_texts_are_an_error(tmp_path):
 
 
 def test_vectors_are_made_once(data, wordnet, tmp_path, monkeypatch):
-    monkeypatch.setattr("isometry.encoders.load_encoder", lambda *_: Letters())
+    monkeypatch.setattr("isometry.encoders.load_encoder", lambda *_, **__: Letters())
     texts, home = short_texts(data, wordnet=wordnet), tmp_path / "home"
     first = load_vectors("minilm", texts, home)
     assert first.x.shape == (len(texts.base), 26)
@@ -117,8 +117,17 @@ def test_vectors_are_made_once(data, wordnet, tmp_path, monkeypatch):
     assert not list(home.glob("*.parts"))
 
 
+def test_a_space_of_several_layers_has_them_side_by_side(data, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("isometry.encoders.load_encoder", lambda *_, **options: asked.append(options) or Letters())
+    texts = short_texts(data, wordnet=None)
+    assert load_vectors("minilm-layers", texts, tmp_path).name == "minilm-layers 26-d"
+    load_vectors("minilm", texts, tmp_path)
+    assert asked == [{"last_layers": 4}, {"last_layers": 1}]
+
+
 def test_exact_neighbours_are_kept(data, wordnet, tmp_path, monkeypatch):
-    monkeypatch.setattr("isometry.encoders.load_encoder", lambda *_: Letters())
+    monkeypatch.setattr("isometry.encoders.load_encoder", lambda *_, **__: Letters())
     vectors = load_vectors("minilm", short_texts(data, wordnet=wordnet), tmp_path).head(200, queries=5)
     exact = vectors.exact(10)
     assert np.array_equal(exact, Flat(metric="dot").build(vectors.x).search(vectors.queries, 10)[0])

@@ -44,11 +44,11 @@ def build_graph(recipe: BertRecipe) -> Model:
     mask = ops.parameter([-1, -1], np.float32, "mask")
     layers = _Layers(recipe)
     bias = ops.unsqueeze(ops.multiply(ops.subtract(np.float32(1), mask), MASKED), layers.axes(1, 2))
-    x = layers.embed(ids)
+    states = [layers.embed(ids)]
     for number in range(recipe.layers):
-        x = layers.block(x, bias, f"encoder.layer.{number}.")
+        states.append(layers.block(states[-1], bias, f"encoder.layer.{number}."))
     head = recipe.head
-    out = layers.terms(x, mask, head) if isinstance(head, TermHead) else layers.pooled(x, mask, head)
+    out = layers.terms(states[-1], mask, head) if isinstance(head, TermHead) else layers.pooled(states, mask, head)
     return openvino.Model([out], [ids, mask], "bert")
 
 
@@ -125,9 +125,11 @@ class _Layers:
         ]
         return ops.add(ops.concat(best, 1), self.weight(head.bias))
 
-    def pooled(self, x: Any, mask: Any, head: PooledHead) -> Any:
+    def pooled(self, states: list[Any], mask: Any, head: PooledHead) -> Any:
         ops = self.ops
-        x = self.first(x) if head.pooling == "cls" else self.mean(x, mask)
+        some = states[-head.last_layers :]
+        pooled = [self.first(x) if head.pooling == "cls" else self.mean(x, mask) for x in some]
+        x = ops.concat(pooled, 1) if len(pooled) > 1 else pooled[0]
         for dense in head.denses:
             x = ops.matmul(x, self.weight(dense.weight), False, True)
             x = x if dense.bias is None else ops.add(x, self.weight(dense.bias))

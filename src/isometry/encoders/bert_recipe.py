@@ -16,6 +16,7 @@ from isometry.encoders.fingerprints import (
     space_fingerprint,
 )
 from isometry.encoders.weights import read_tensors
+from isometry.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,11 +72,14 @@ class PooledHead:
     denses : tuple of DenseHead
     normalize : bool
         Whether the vectors are scaled to length 1.
+    last_layers : int
+        Layers whose token vectors are pooled, each by itself: their vectors come side by side.
     """
 
     pooling: str
     denses: tuple[DenseHead, ...]
     normalize: bool
+    last_layers: int = 1
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,22 @@ class BertRecipe:
             return len(self.head.table)
         if self.head.denses:
             return len(self.head.denses[-1].weight)
-        return self.tensors["embeddings.word_embeddings.weight"].shape[1]
+        return self.head.last_layers * self.tensors["embeddings.word_embeddings.weight"].shape[1]
+
+    def pooling_last(self, layers: int) -> BertRecipe:
+        """Return the same encoder with the vectors of its last `layers` side by side, before they are scaled.
+
+        Raises
+        ------
+        InvalidInput
+            It has fewer layers, is sparse, or maps the vector of its last layer by a learned matrix.
+        """
+        if not isinstance(self.head, PooledHead) or self.head.denses or layers > self.layers:
+            raise InvalidInput(
+                f"last_layers is {layers}; expected at most {self.layers}, the layers of this model, and a dense one "
+                "without a linear map behind its pooling: leave last_layers out"
+            )
+        return replace(self, head=replace(self.head, last_layers=layers))
 
     @property
     def kind(self) -> Kind:

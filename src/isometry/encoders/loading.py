@@ -31,14 +31,14 @@ from isometry.encoders.sentence_transformers_runner import (
     torch_cpu_has_bfloat16,
 )
 from isometry.encoders.static_runner import StaticRunner
-from isometry.encoders.text_encoder import TextEncoder
+from isometry.encoders.text_encoder import TextEncoder, changed
 from isometry.encoders.weights import read_tensors
 from isometry.errors import InvalidInput, MissingExtra, NotFound, check_choice, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from isometry.encoders.base import Kind
+    from isometry.encoders.base import Fingerprint, Kind
     from isometry.encoders.bert_recipe import BertRecipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -58,6 +58,7 @@ def load_encoder(
     threads: int | None = None,
     top_terms: int | None = None,
     pool_factor: float | None = None,
+    last_layers: int = 1,
     name: str | None = None,
     local_files_only: bool = False,
     trust_remote_code: bool = False,
@@ -92,6 +93,10 @@ def load_encoder(
     pool_factor : float, optional
         Of a multi-vector encoder: keep one vector for about so many tokens of a document, as `TextEncoder.pooling`
         does. Part of the fingerprint.
+    last_layers : int, default 1
+        Of a BERT-like dense encoder in OpenVINO: pool each of so many of its last layers and put these vectors side by
+        side, for vectors so many times as long (the best of BERT without training: Devlin et al., NAACL 2019,
+        arXiv:1810.04805, section 5.3). Part of the fingerprint.
     name : str, optional
         What the fingerprint is called; the model's name by default. For an object of your own put a version into it.
     local_files_only : bool
@@ -123,19 +128,22 @@ def load_encoder(
         check_choice("kind", kind, KINDS.values())
     if threads is not None:
         check_range("threads", threads, 1)
-    options = _Options(precision, engine, device, threads)
+    options = _Options(precision, engine, device, threads, check_range("last_layers", last_layers, 1))
     encoder: Encoder
     if isinstance(source, str | os.PathLike):
         source = os.fspath(source)
         if source in WORDLLAMA:
+            options.refuse_others(source)
             encoder = _load_wordllama(source)
         else:
             encoder = _load_model(source, options, cast("Kind | None", kind), name, local_files_only, trust_remote_code)
     elif is_sentence_transformers(source):
         encoder = _wrap_model(source, options, name)
     elif isinstance(source, Encoder):
+        options.refuse_others(repr(source))
         encoder = source
     else:
+        options.refuse_others(repr(source))
         encoder = _wrap_object(source, name)
     if top_terms is None and pool_factor is None:
         return encoder
@@ -158,8 +166,9 @@ def _wrap_object(source: Any, name: str | None) -> TextEncoder:
 class _Options:
     """How a model may be run, and the choices that follow."""
 
-    def __init__(self, precision: str, engine: str, device: str | None, threads: int | None) -> None:
+    def __init__(self, precision: str, engine: str, device: str | None, threads: int | None, last_layers: int) -> None:
         self.precision, self.engine, self.device, self.threads = precision, engine, device, threads
+        self.last_layers = last_layers
 
     @property
     def may_use_openvino(self) -> bool:
@@ -169,13 +178,34 @@ class _Options:
             return find_spec("openvino") is not None and self.device in (None, "cpu") and not _gpu_may_exist()
         return self.engine == "openvino"
 
-    def openvino(self, recipe: BertRecipe) -> OpenVINORunner:
+    def openvino(self, recipe: BertRecipe, fingerprint: Fingerprint, top_terms: int | None = None) -> TextEncoder:
+        if self.last_layers > 1:
+            recipe = recipe.pooling_last(self.last_layers)
+            fingerprint = changed(fingerprint, {"last_layers": self.last_layers})
         auto = "bfloat16" if self.precision == "auto" and cpu_has_bfloat16() else "float32"
-        return OpenVINORunner(recipe, auto if self.precision == "auto" else self.precision, self.threads)
+        runner = OpenVINORunner(recipe, auto if self.precision == "auto" else self.precision, self.threads)
+        return TextEncoder(runner, fingerprint, top_terms)
 
     def torch(self, model: Any) -> SentenceTransformersRunner:
         auto = self.precision == "auto" and kind_of(model) == "dense" and torch_cpu_has_bfloat16(model)
         return SentenceTransformersRunner(model, bfloat16=auto or self.precision == "bfloat16")
+
+    def refuse_torch(self, what: str) -> None:
+        """Raise where what is about to run in torch was asked for in OpenVINO."""
+        if self.engine == "openvino":
+            raise InvalidInput(
+                f'engine is "openvino", but {what!r} is not a BERT-like dense or SPLADE model that OpenVINO can run '
+                'here; use engine="torch" or "auto"'
+            )
+        self.refuse_others(what)
+
+    def refuse_others(self, what: str) -> None:
+        """Raise where an encoder that is no graph of ours was asked for its last layers."""
+        if self.last_layers > 1:
+            raise InvalidInput(
+                f"last_layers is {self.last_layers}, but {what:.80} is not a BERT-like dense model that OpenVINO runs "
+                "here; only of these layers are pooled side by side: leave last_layers out"
+            )
 
 
 def _load_model(
@@ -185,8 +215,8 @@ def _load_model(
     if folder is not None and options.may_use_openvino:
         found = recipe_of_folder(folder, kind or stored_kind(folder))
         if found is not None:
-            return TextEncoder(options.openvino(found[0]), recipe_fingerprint(folder, name or source, *found))
-    _refuse_openvino(options, source)
+            return options.openvino(found[0], recipe_fingerprint(folder, name or source, *found))
+    options.refuse_torch(source)
     model = _load_in_torch(source, folder, tried, kind, options.device, local_only, trust)
     runner = options.torch(model)
     fingerprint = model_fingerprint(model, name or source, runner.kind, runner.dim, folder)
@@ -200,8 +230,8 @@ def _wrap_model(model: Any, options: _Options, name: str | None) -> TextEncoder:
     if model.device.type == "cpu" and options.may_use_openvino:
         recipe = recipe_of_model(model)
         if recipe is not None:
-            return TextEncoder(options.openvino(recipe), fingerprint, top_terms_of(model))
-    _refuse_openvino(options, type(model).__name__)
+            return options.openvino(recipe, fingerprint, top_terms_of(model))
+    options.refuse_torch(type(model).__name__)
     return TextEncoder(options.torch(model), fingerprint, top_terms_of(model))
 
 
@@ -209,14 +239,6 @@ def _origin_name(model: Any) -> str:
     config = getattr(model.transformers_model, "config", None)
     path = getattr(config, "_name_or_path", "") or type(model).__name__
     return carried_name(path) or path
-
-
-def _refuse_openvino(options: _Options, what: str) -> None:
-    if options.engine == "openvino":
-        raise InvalidInput(
-            f'engine is "openvino", but {what!r} is not a BERT-like dense or SPLADE model that OpenVINO can run here; '
-            'use engine="torch" or "auto"'
-        )
 
 
 def _load_in_torch(

@@ -104,7 +104,7 @@ class TextEncoder:
         self.max_tokens = runner.max_tokens
         changes: dict[str, int | str] = {"top_terms": self._top_terms} if self._top_terms < runner.dim else {}
         changes |= {"pool_factor": f"{pool_factor:g}"} if pool_factor > 1 else {}
-        self.fingerprint = _changed(fingerprint, changes)
+        self.fingerprint = changed(fingerprint, changes)
         self.tokens = runner.tokens
         prompt_tokens = len(self.tokens.offsets(runner.document_prompt))
         self.passage_tokens = max(1, self.max_tokens - self.tokens.special_tokens - prompt_tokens)
@@ -233,8 +233,8 @@ class TextEncoder:
         return f"TextEncoder({self.fingerprint}, {self.kind}, dim={self.dim}, engine={self.engine!r})"
 
 
-def _changed(full: Fingerprint, changes: dict[str, int | str]) -> Fingerprint:
-    """Return the fingerprint of a space that keeps less of another."""
+def changed(full: Fingerprint, changes: dict[str, int | str]) -> Fingerprint:
+    """Return the fingerprint of a space that is made of another one's model by settings."""
     for name, value in changes.items():
         full = Fingerprint(full.name, hashlib.sha256(f"{full.digest} {name}={value}".encode()).hexdigest())
     return full

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 WORDNET = Path("/usr/share/wordnet")
 SHORTEST, LONGEST = 12, 300
-SPACES = ("minilm", "lsa")
+SPACES = ("minilm", "minilm-layers", "lsa")
 VIEWS = ("same", "names", "static")
 JUDGED, TRAINING = 2_000, 10_000
 LSA_DIM = 1024
+_LAST_LAYERS = 4
 _LSA_ROWS = 60_000
 _LSA_WORDS = 100_000
 _PAIRS = 20_000
@@ -161,8 +162,9 @@ def load_vectors(
 
     Parameters
     ----------
-    space : {"minilm", "lsa"}
-        The bundled encoder (384-d), or latent semantic analysis of the words (TF-IDF, randomised SVD to `dim`).
+    space : {"minilm", "minilm-layers", "lsa"}
+        The bundled encoder (384-d), its last four layers side by side (1,536-d), or latent semantic analysis of the
+        words (TF-IDF, randomised SVD to `dim`).
     texts : ShortTexts
     folder : Path, optional
         Where vectors are kept; by default in the user's cache folder.
@@ -190,7 +192,11 @@ def load_vectors(
         raise NotFound(f"found {len(texts.names)} names; view 'names' needs more than {JUDGED}: WordNet has them")
     home = cache_folder() / "benchmarks" if folder is None else folder
     home.mkdir(parents=True, exist_ok=True)
-    encode = KeptEncoder(home, progress) if space == "minilm" else _LSA(home, texts.base, dim)
+    encode: Callable[[list[str]], NDArray[np.float32]]
+    if space == "lsa":
+        encode = _LSA(home, texts.base, dim)
+    else:
+        encode = KeptEncoder(home, progress, kept_as=space, last_layers=1 if space == "minilm" else _LAST_LAYERS)
     x = encode(texts.base)
     asked = texts.names if view == "names" else texts.queries
     q = _aligned(texts, x, home) if view == "static" else encode(asked)
@@ -260,7 +266,8 @@ def unit(x: NDArray[Any]) -> NDArray[np.float32]:
 class KeptEncoder:
     """Encodes with one encoder, the bundled one unless told, keeping what it made and resuming after an interruption.
 
-    The encoder is a name or folder as of `isometry.encoders.load_encoder`; `kept_as` begins the names of the files.
+    The encoder is a name or folder as of `isometry.encoders.load_encoder`, pooled over its `last_layers`; `kept_as`
+    begins the names of the files.
     """
 
     def __init__(
@@ -270,11 +277,12 @@ class KeptEncoder:
         encoder: str = DEFAULT_ENCODER,
         *,
         kept_as: str = "minilm",
+        last_layers: int = 1,
     ) -> None:
         from isometry.encoders import load_encoder
 
         self._home, self._progress, self._kept_as = home, progress, kept_as
-        self._encoder = load_encoder(encoder)
+        self._encoder = load_encoder(encoder, last_layers=last_layers)
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
         """Return unit vectors of the texts."""

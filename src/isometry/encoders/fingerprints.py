@@ -1,4 +1,4 @@
-"""Fingerprints of sentence-transformers models: the same from the folder and from the loaded model."""
+"""Fingerprints of sentence-transformers models, the same from folder and loaded model, and of what is made of them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ POOLING_FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+
+
+def changed(full: Fingerprint, changes: dict[str, int | str]) -> Fingerprint:
+    """Return the fingerprint of a space that is made of another one's model by settings."""
+    for name, value in changes.items():
+        full = Fingerprint(full.name, hashlib.sha256(f"{full.digest} {name}={value}".encode()).hexdigest())
+    return full
 
 
 def module_entry(type_name: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from isometry.encoders.base import Encoder
 from isometry.encoders.bert_recipe import recipe_fingerprint, recipe_of_folder, recipe_of_model
-from isometry.encoders.fingerprints import folder_weights, model_fingerprint, space_fingerprint
+from isometry.encoders.fingerprints import changed, folder_weights, model_fingerprint, space_fingerprint
 from isometry.encoders.object_runner import ObjectRunner, object_fingerprint
 from isometry.encoders.openvino_runner import OpenVINORunner, cpu_has_bfloat16
 from isometry.encoders.resolving import (
@@ -31,7 +31,7 @@ from isometry.encoders.sentence_transformers_runner import (
     torch_cpu_has_bfloat16,
 )
 from isometry.encoders.static_runner import StaticRunner
-from isometry.encoders.text_encoder import TextEncoder, changed
+from isometry.encoders.text_encoder import TextEncoder
 from isometry.encoders.weights import read_tensors
 from isometry.errors import InvalidInput, MissingExtra, NotFound, check_choice, check_range
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from isometry.encoders.base import Fingerprint
 from isometry.encoders.batching import distinct, plan
+from isometry.encoders.fingerprints import changed
 from isometry.encoders.pooling import pooled
 from isometry.encoders.terms import heaviest
 from isometry.errors import InvalidInput
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from isometry.encoders.base import Kind, Progress, Role
+    from isometry.encoders.base import Fingerprint, Kind, Progress, Role
     from isometry.encoders.tokens import PseudoTokens, Tokens
     from isometry.vectors import Vectors
 
@@ -231,13 +230,6 @@ class TextEncoder:
 
     def __repr__(self) -> str:
         return f"TextEncoder({self.fingerprint}, {self.kind}, dim={self.dim}, engine={self.engine!r})"
-
-
-def changed(full: Fingerprint, changes: dict[str, int | str]) -> Fingerprint:
-    """Return the fingerprint of a space that is made of another one's model by settings."""
-    for name, value in changes.items():
-        full = Fingerprint(full.name, hashlib.sha256(f"{full.digest} {name}={value}".encode()).hexdigest())
-    return full
 
 
 def check_texts(texts: Any) -> list[str]:

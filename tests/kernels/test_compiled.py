@@ -112,16 +112,16 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path):
         words = [*base, str(tmp_path / f"ready{i}"), " ".join(KINDS[3 * i :] + KINDS[: 3 * i]), *more]
         return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
 
-    def finish(process: subprocess.Popen) -> None:
-        with process:
-            try:
+    def finish(*processes: subprocess.Popen) -> None:
+        try:
+            for process in processes:
                 _, errors = process.communicate(timeout=120)
-            finally:
+                assert process.returncode == 0, errors
+        finally:
+            for process in processes:  # without one of them the others would wait for ever
                 process.kill()
-        assert process.returncode == 0, errors
 
-    for process in [start(i) for i in range(3)]:
-        finish(process)
+    finish(*(start(i) for i in range(3)))
     finish(start(0, "compiled"))
 
 
